@@ -1,0 +1,143 @@
+"""What an operator changes by hand; each change and its record are one transaction."""
+
+import datetime as dt
+import hashlib
+from collections.abc import Mapping
+
+from appliance.clock import rfc3339
+from appliance.host import OpenHost
+from appliance.identity import keys, site, teams
+from appliance.identity.keys import KeyEntry, NewKey
+from appliance.identity.teams import Team
+from appliance.intake import trust_state
+from appliance.ledger.events import Draft, Event, Outcome
+from bundleformat.errors import MissingError
+from bundleformat.site_certificate import SiteCertificate
+
+
+def create_key(
+    host: OpenHost, *, team: str, name: str, lifetime: dt.timedelta
+) -> tuple[NewKey, bool]:
+    """Create a key, and its team if that is new; return whether it was.
+
+    Raises:
+        UsageError: A name or the lifetime is not allowed.
+        StorageFaultError: The disk refused; there is no new key.
+    """
+    now = host.clock.now()
+    with host.change() as connection:
+        known = {entry.name for entry in teams.list_teams(connection)}
+        key = keys.create(
+            connection,
+            team=team,
+            pepper=host.pepper,
+            now=now,
+            name=name,
+            lifetime=lifetime,
+        )
+        drafts = []
+        if key.team not in known:
+            owner = teams.get(connection, key.team)
+            drafts.append(_team_draft(Event.TEAM_CREATED, owner))
+        created = Draft(
+            event=Event.APIKEY_CREATED,
+            outcome=Outcome.OK,
+            team=key.team,
+            fields={"key_id": key.key_id, "not_after": rfc3339(key.expires)},
+        )
+        host.record(connection, [*drafts, created], now=now)
+    return key, key.team not in known
+
+
+def revoke_key(host: OpenHost, key_id: str) -> KeyEntry:
+    """Revoke a key; one already revoked stays so and is recorded only once.
+
+    Raises:
+        MissingError: There is no such key.
+        StorageFaultError: The disk refused; nothing changed.
+    """
+    now = host.clock.now()
+    with host.change() as connection:
+        before = {e.key_id: e.revoked for e in keys.list_keys(connection)}
+        entry = keys.revoke(connection, key_id, now=now)
+        if before[key_id] is None:
+            revoked = Draft(
+                event=Event.APIKEY_REVOKED,
+                outcome=Outcome.OK,
+                team=entry.team,
+                fields={"key_id": entry.key_id},
+            )
+            host.record(connection, [revoked], now=now)
+    return entry
+
+
+def set_team(
+    host: OpenHost,
+    name: str,
+    *,
+    clearance: str,
+    default_class: str,
+    levels: Mapping[str, int],
+) -> Team:
+    """Set what a team is cleared for and what its unlabelled requests count as.
+
+    Raises:
+        UsageError: An unknown class, or a default above the clearance.
+        MissingError: There is no such team.
+        StorageFaultError: The disk refused; nothing changed.
+    """
+    with host.change() as connection:
+        team = teams.set_classes(
+            connection,
+            name,
+            clearance=clearance,
+            default_class=default_class,
+            levels=levels,
+        )
+        changed = _team_draft(Event.TEAM_CHANGED, team)
+        host.record(connection, [changed], now=host.clock.now())
+    return team
+
+
+def install_site(host: OpenHost, envelope: bytes) -> SiteCertificate:
+    """Install a site certificate signed by a compliance key the root names.
+
+    Raises:
+        SignatureError: No such key signed it.
+        MissingError: The trust root names no compliance key.
+        MalformedError, LimitExceededError: It is no site certificate.
+        ExpiredError, RollbackError, EquivocationError: It must not count.
+        StorageFaultError: The disk refused; nothing changed.
+    """
+    now = host.clock.now()
+    with host.change() as connection:
+        trusted = trust_state.all_compliance_keys(connection)
+        if not trusted:
+            raise MissingError(
+                "the trust root names no compliance key",
+                hint="Make one with: sallyport-bundler root init --compliance-key FILE",
+            )
+        certificate = site.install(connection, envelope, keys=trusted, now=now)
+        installed = Draft(
+            event=Event.SITE_CERT_INSTALLED,
+            outcome=Outcome.OK,
+            fields={
+                "site": certificate.site,
+                "region": certificate.region,
+                "jurisdictions": certificate.jurisdictions,
+                "not_before": rfc3339(certificate.not_before),
+                "not_after": rfc3339(certificate.not_after),
+                "envelope_sha256": hashlib.sha256(envelope).hexdigest(),
+            },
+        )
+        host.record(connection, [installed], now=now)
+    return certificate
+
+
+def _team_draft(event: Event, team: Team) -> Draft:
+    return Draft(
+        event=event,
+        outcome=Outcome.OK,
+        team=team.name,
+        fields={"clearance": team.clearance, "default_class": team.default_class},
+    )

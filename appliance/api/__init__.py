@@ -1,0 +1,1 @@
+"""The HTTP edge: OpenAI's shapes in, OpenAI's shapes out."""

@@ -1,0 +1,68 @@
+"""The HTTP surface: every route, and what an unknown one gets."""
+
+import uuid
+from collections.abc import Callable
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from appliance.api.chat import ChatCompletions
+from appliance.api.health import Health
+from appliance.api.models import Models
+from appliance.clock import Clock
+from appliance.request_flow import Host, RequestFlow
+from appliance.settings import ServerSettings
+
+
+def build_app(
+    *,
+    flow: RequestFlow,
+    host: Host,
+    settings: ServerSettings,
+    clock: Clock,
+    not_ready: Callable[[], tuple[str, ...]],
+) -> Starlette:
+    """Return the ASGI application; it holds no state of its own."""
+    models = Models(host=host)
+    health = Health(not_ready=not_ready)
+    chat = ChatCompletions(flow=flow, settings=settings, clock=clock)
+    return Starlette(
+        routes=[
+            Route("/v1/models", models.list_models, methods=["GET"]),
+            Route("/v1/models/{model:path}", models.get_model, methods=["GET"]),
+            Route("/v1/chat/completions", chat, methods=["POST"]),
+            Route("/health/live", health.live, methods=["GET"]),
+            Route("/health/ready", health.ready, methods=["GET"]),
+        ],
+        exception_handlers={
+            404: _unknown_route,
+            405: _unknown_route,
+            500: _bug,
+        },
+    )
+
+
+async def _unknown_route(request: Request, error: Exception) -> Response:
+    status = getattr(error, "status_code", 404)
+    return _plain(
+        status,
+        message=f"{request.method} {request.url.path} is not served here",
+        kind="invalid_request_error",
+        code="unknown_url" if status == 404 else "method_not_allowed",
+    )
+
+
+async def _bug(_request: Request, _error: Exception) -> Response:
+    return _plain(
+        500,
+        message="the server failed; the operator finds the cause in its log",
+        kind="server_error",
+        code="internal_error",
+    )
+
+
+def _plain(status: int, *, message: str, kind: str, code: str) -> Response:
+    body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
+    return JSONResponse(body, status, {"x-request-id": f"req-{uuid.uuid4().hex}"})

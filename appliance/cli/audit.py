@@ -1,0 +1,157 @@
+"""``sallyport audit``: the ledger, its export and its verification."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from appliance.cli.options import Json, host
+from appliance.cli.output import show
+from appliance.host import tool_name
+from appliance.ledger import status as ledger_status
+from appliance.ledger import verifier
+from appliance.ledger.export import export as export_ledger
+from appliance.ledger.recover import fsck as check_ledger
+from bundleformat.errors import (
+    DigestMismatchError,
+    EquivocationError,
+    MalformedError,
+    MissingError,
+    RefusalError,
+    RollbackError,
+    SignatureError,
+)
+
+FAILURES: dict[int, type[RefusalError]] = {
+    verifier.UNCHECKED: MalformedError,
+    verifier.RECORD: DigestMismatchError,
+    verifier.SIGNATURE: SignatureError,
+    verifier.TRUNCATED: RollbackError,
+    verifier.INCONSISTENT: EquivocationError,
+    verifier.GAP: MissingError,
+}
+"""The verifier's exit statuses in the words of the error tree."""
+
+app = typer.Typer(help="The ledger and its proof.", no_args_is_help=True)
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Show how far the ledger goes."""
+    with host().look() as connection:
+        found = ledger_status.status(connection)
+    value = {
+        "origin": found.origin,
+        "vkey": found.vkey,
+        "size": found.size,
+        "root": found.root.hex(),
+        "checkpoint_ts": found.ts,
+        "open_requests": found.open_requests,
+    }
+    lines = (
+        f"ledger         {found.origin}",
+        f"records        {found.size}",
+        f"root           {found.root.hex()}",
+        f"checkpoint     {found.ts}",
+        f"open requests  {found.open_requests}",
+    )
+    show(value, lines, as_json=as_json)
+
+
+@app.command()
+def key(as_json: Json = False) -> None:
+    """Print the ledger's verifier key, for the auditor to write down."""
+    opened = host()
+    show({"vkey": opened.log.vkey}, (opened.log.vkey,), as_json=as_json)
+
+
+@app.command()
+def checkpoint(as_json: Json = False) -> None:
+    """Print the newest signed checkpoint, to be kept outside this host."""
+    with host().look() as connection:
+        note = ledger_status.checkpoint(connection)
+    show({"checkpoint": note}, (note.rstrip("\n"),), as_json=as_json)
+
+
+@app.command()
+def fsck(as_json: Json = False) -> None:
+    """Recompute every record, root and signature of this host's ledger."""
+    opened = host()
+    with opened.look() as connection:
+        report = check_ledger(connection, log=opened.log)
+    value = {
+        "records": report.records,
+        "checkpoints": report.checkpoints,
+        "root": report.root.hex(),
+        "open_requests": report.open_requests,
+    }
+    line = (
+        f"{report.records} records and {report.checkpoints} checkpoints add up to "
+        f"root {report.root.hex()}"
+    )
+    show(value, (line,), as_json=as_json)
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Option(help="A folder that does not exist yet.")],
+    as_json: Json = False,
+) -> None:
+    """Write the ledger and a stand-alone verifier to a folder for the auditor."""
+    opened = host()
+    made = export_ledger(
+        opened.database,
+        out,
+        log=opened.log,
+        signer=opened.signer,
+        now=opened.clock.now(),
+        tool=tool_name(),
+    )
+    value = {
+        "folder": str(made.folder),
+        "origin": made.origin,
+        "vkey": made.vkey,
+        "size": made.size,
+        "root": made.root.hex(),
+    }
+    lines = (
+        f"wrote {made.size} records to {made.folder}",
+        f"root {made.root.hex()}",
+        "the auditor checks it with: python verify.py FOLDER --key VKEY",
+    )
+    show(value, lines, as_json=as_json)
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="An export, on any machine.")],
+    key: Annotated[
+        str,
+        typer.Option(
+            metavar="VKEY",
+            help="The ledger's verifier key as it was written down at commissioning.",
+        ),
+    ],
+    held: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A checkpoint.txt kept from an earlier export; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Verify an export without trusting the host that wrote it.
+
+    Says the same as the verify.py inside the export; refuses with status 3.
+    """
+    verdict = verifier.verify(folder, key=key, held=tuple(held or ()))
+    failure = FAILURES.get(verdict.status)
+    if failure is not None:
+        raise failure(verdict.problem, where=str(folder))
+    value = {
+        "origin": verdict.origin,
+        "proved": list(verdict.proved),
+        "not_proved": list(verdict.not_proved),
+    }
+    show(value, tuple(verdict.text().splitlines()), as_json=as_json)

@@ -1,0 +1,79 @@
+"""How the command line speaks: data on stdout, messages on stderr, exit statuses.
+
+0 done, 1 a bug, 2 called wrongly, 3 refused, 4 the host failed. A refusal reads
+``sallyport: refused: digest-mismatch: c/ab/…: …`` and then ``hint: …``.
+"""
+
+import json
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from bundleformat.errors import Error
+from bundleformat.report import error_lines
+
+PROGRAM = "sallyport"
+"""The name that begins every message."""
+
+INTERRUPTED_STATUS = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
+
+def show(value: dict[str, Any], lines: tuple[str, ...], *, as_json: bool) -> None:
+    """Print ``value`` as one JSON line, or ``lines`` for reading."""
+    if as_json:
+        typer.echo(json.dumps(value, ensure_ascii=False, sort_keys=True))
+        return
+    for line in lines:
+        typer.echo(line)
+
+
+def note(line: str) -> None:
+    """Print a message that is not data, to stderr."""
+    typer.echo(line, err=True)
+
+
+def table(
+    headings: tuple[str, ...], rows: tuple[tuple[str, ...], ...]
+) -> tuple[str, ...]:
+    """Return the rows as aligned lines under their headings."""
+    widths = [
+        max(len(row[index]) for row in (headings, *rows))
+        for index in range(len(headings))
+    ]
+    return tuple(
+        "  ".join(
+            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in (headings, *rows)
+    )
+
+
+def report(error: Error, *, as_json: bool) -> int:
+    """Print ``error`` on stderr and return its exit status."""
+    for line in error_lines(error, program=PROGRAM, as_json=as_json):
+        note(line)
+    return error.exit_status
+
+
+def guarded(run: Callable[[], int], *, as_json: bool) -> int:
+    """Run a command and return the exit status, whatever happens in it.
+
+    The one place of this process where every exception ends: what is not in the
+    error tree is a bug and is shown as one.
+    """
+    try:
+        return run()
+    except Error as error:
+        return report(error, as_json=as_json)
+    except (KeyboardInterrupt, typer.Abort):
+        note(f"{PROGRAM}: interrupted; run the command again to go on")
+        return INTERRUPTED_STATUS
+    except BrokenPipeError:
+        return 0
+    except Exception:  # noqa: BLE001 - the top of the process: report a bug
+        traceback.print_exc()
+        note(f"{PROGRAM}: bug: please report the lines above")
+        return 1

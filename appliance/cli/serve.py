@@ -1,0 +1,42 @@
+"""``sallyport serve``: the OpenAI API over the active models."""
+
+import logging
+from typing import Annotated
+
+import typer
+
+from appliance import serve_flow
+from appliance.cli.options import host
+
+
+def serve(
+    address: Annotated[
+        str | None, typer.Option("--host", help="Address to listen on.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on; 0 takes any free one.")
+    ] = None,
+) -> None:
+    """Serve the OpenAI API until stopped.
+
+    Models, policies and the site certificate are followed while serving: an
+    import in another terminal takes effect within seconds. Stops on Ctrl-C or
+    SIGTERM after running requests have ended.
+    """
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    for chatty in ("alembic", "uvicorn"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    opened = host()
+    settings = opened.settings.server
+    serve_flow.serve(
+        opened,
+        address=settings.host if address is None else address,
+        port=settings.port if port is None else port,
+        on_ready=_say_ready,
+    )
+
+
+def _say_ready(url: str) -> None:
+    typer.echo(f"serving on {url}/v1  (stop with Ctrl-C)")

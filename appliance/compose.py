@@ -1,0 +1,121 @@
+"""The one place that wires objects together.
+
+Everything else takes what it needs as arguments.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from sqlalchemy import Connection
+from starlette.applications import Starlette
+
+from appliance.api.app import build_app
+from appliance.clock import Clock, SystemClock
+from appliance.db.session import database_faults, open_database, reader
+from appliance.engine.supervisor import EngineSupervisor
+from appliance.home import Home
+from appliance.host import OpenHost
+from appliance.import_host import ImportHost
+from appliance.ledger.commission import open_ledger
+from appliance.ledger.events import Draft
+from appliance.ledger.writer import LedgerWriter
+from appliance.live_host import LiveHost
+from appliance.policy.compile import CoreFiles, check_policies
+from appliance.private_file import read_private_file
+from appliance.registry.store import Store
+from appliance.request_flow import RequestFlow
+from appliance.resources import folder
+from appliance.settings import EngineSettings, home_folder, read_settings
+
+
+def open_host(root: Path | None = None, *, clock: Clock | None = None) -> OpenHost:
+    """Open the commissioned host below ``root``, or below the default home.
+
+    Raises:
+        HostNotReadyError: It is not commissioned, or a secret is missing.
+        MalformedError: Its settings file is not valid.
+        StorageFaultError: Its database cannot be read.
+        SignatureError: The ledger's key belongs to another ledger.
+    """
+    home = Home(home_folder(root))
+    settings = read_settings(home.root)
+    database = open_database(home.database)
+    with database_faults(database), reader(database).connect() as connection:
+        log, signer = open_ledger(connection, key_path=home.ledger_key)
+    return OpenHost(
+        home=home,
+        settings=settings,
+        clock=clock or SystemClock(),
+        database=database,
+        log=log,
+        signer=signer,
+        pepper=read_private_file(home.pepper),
+    )
+
+
+def core_files() -> CoreFiles:
+    """Read the installed core policies."""
+    policies = folder("policies")
+    return CoreFiles(
+        schema=(policies / "schema.cedarschema").read_bytes(),
+        classes=(policies / "classes.toml").read_bytes(),
+        policies=tuple(
+            (path.name, path.read_bytes())
+            for path in sorted((policies / "core").glob("*.cedar"))
+        ),
+    )
+
+
+def import_host(host: OpenHost) -> ImportHost:
+    """Return what an import into ``host`` works with."""
+    core = core_files()
+
+    def append_records(connection: Connection, drafts: Sequence[Draft]) -> None:
+        host.record(connection, drafts, now=host.clock.now())
+
+    return ImportHost(
+        database=host.database,
+        staging=host.home.staging,
+        store=Store(host.home.store),
+        clock=host.clock,
+        append_records=append_records,
+        check_policies=lambda files: check_policies(core, files),
+        trial_load=lambda path: asyncio.run(_load_once(path, host.settings.engine)),
+    )
+
+
+async def _load_once(path: Path, settings: EngineSettings) -> None:
+    engine = EngineSupervisor(path, settings=settings)
+    try:
+        await engine.start()
+    finally:
+        await engine.close()
+
+
+def live_host(host: OpenHost, *, ledger: LedgerWriter) -> LiveHost:
+    """Return what serves requests of ``host``; its engines are not started yet."""
+    return LiveHost(
+        host,
+        store=Store(host.home.store),
+        core=core_files(),
+        record=ledger.submit,
+    )
+
+
+def ledger_writer(host: OpenHost) -> LedgerWriter:
+    """Return the server's ledger writer; it has checked the ledger's head."""
+    return LedgerWriter(
+        host.database, log=host.log, signer=host.signer, clock=host.clock
+    )
+
+
+def application(host: OpenHost, *, live: LiveHost, ledger: LedgerWriter) -> Starlette:
+    """Return the HTTP application over a live host and its ledger."""
+    return build_app(
+        flow=RequestFlow(host=live, ledger=ledger, clock=host.clock),
+        host=live,
+        settings=host.settings.server,
+        clock=host.clock,
+        not_ready=lambda: live.not_ready() + (() if ledger.healthy else ("ledger",)),
+    )

@@ -1,0 +1,1 @@
+"""What this process may no longer do once it serves."""

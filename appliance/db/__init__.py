@@ -1,0 +1,1 @@
+"""The one SQLite database of a host: rows, connections, migrations."""

@@ -1,0 +1,140 @@
+"""Opens ``sallyport.db`` the one way it may be opened.
+
+WAL with ``synchronous=FULL``: a commit that returned survives power loss.
+Transactions begin IMMEDIATE, so that a writer never discovers halfway that
+another process wrote first. Source: SQLite, "Write-Ahead Logging" and
+"PRAGMA synchronous".
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy.exc import DatabaseError, DBAPIError
+
+from appliance.errors import HostNotReadyError
+from appliance.resources import folder
+from bundleformat.errors import StorageFaultError
+
+BUSY_TIMEOUT_MS = 10_000
+"""How long a writer waits for another process's transaction. Unit: milliseconds."""
+
+
+def open_database(path: Path) -> Engine:
+    """Return an engine on an existing database whose schema is current.
+
+    Raises:
+        HostNotReadyError: There is no database, or its schema is another release's.
+        StorageFaultError: The file cannot be read as a database.
+    """
+    if not path.is_file():
+        raise HostNotReadyError(
+            "this host has not been commissioned",
+            where=str(path),
+            hint="Run: sallyport trust init --root FILE --fingerprint HEX",
+        )
+    engine = connect(path)
+    try:
+        with engine.connect() as connection:
+            current = MigrationContext.configure(connection).get_current_revision()
+    except DatabaseError as error:
+        raise StorageFaultError(
+            "the database cannot be read", where=str(path), actual=str(error.orig)
+        ) from error
+    head = ScriptDirectory.from_config(alembic_config(path)).get_current_head()
+    if current != head:
+        raise HostNotReadyError(
+            "the database has another release's schema",
+            where=str(path),
+            expected=str(head),
+            actual=str(current),
+            hint="Run: sallyport db upgrade",
+        )
+    return engine
+
+
+def create_database(path: Path) -> Engine:
+    """Create or upgrade the database at ``path`` and return an engine on it.
+
+    Raises:
+        StorageFaultError: The disk refused.
+    """
+    try:
+        command.upgrade(alembic_config(path), "head")
+    except DatabaseError as error:
+        raise StorageFaultError(
+            "the database cannot be written", where=str(path), actual=str(error.orig)
+        ) from error
+    path.chmod(0o600)
+    return connect(path)
+
+
+def alembic_config(path: Path) -> Config:
+    """Return the Alembic configuration for the database at ``path``."""
+    config = Config()
+    # Alembic expands "%" in options; the path travels as an attribute, unexpanded.
+    location = str(folder("migrations")).replace("%", "%%")
+    config.set_main_option("script_location", location)
+    config.attributes["database_path"] = path
+    return config
+
+
+def connect(path: Path) -> Engine:
+    """Return an engine with the durability settings of this module.
+
+    The caller MUST have checked the schema, or be a migration.
+    """
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)),
+        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _configure(dbapi_connection: Any, _record: Any) -> None:  # noqa: ANN401 - DBAPI
+        # The driver's own transaction handling is switched off so that ours,
+        # BEGIN IMMEDIATE, is the only one (SQLAlchemy, "SQLite transactions").
+        dbapi_connection.isolation_level = None
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "recursive_triggers=ON",
+            "trusted_schema=OFF",
+        ):
+            dbapi_connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:  # noqa: ANN401 - SQLAlchemy's own type is wider
+        read_only = connection.get_execution_options().get("read_only", False)
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+@contextmanager
+def database_faults(engine: Engine) -> Iterator[None]:
+    """Translate what the driver of ``engine`` raises into the error tree.
+
+    Raises:
+        StorageFaultError: The database could not be read or written.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        raise StorageFaultError(
+            "the database could not be read or written",
+            where=str(engine.url.database),
+            actual=str(error.orig),
+            hint="Check free space and permissions; nothing was changed.",
+        ) from error
+
+
+def reader(engine: Engine) -> Engine:
+    """Return a view of ``engine`` whose transactions only read and lock nobody out."""
+    return engine.execution_options(read_only=True)

@@ -1,0 +1,152 @@
+"""Every table of ``sallyport.db``; what the migrations are compared with.
+
+The ledger's tables (``log_meta``, ``record``, ``checkpoint``) are append-only:
+their triggers are created by the migrations and tested there. All times are
+RFC 3339 UTC text, all digests lower-case hexadecimal text unless the column is
+a BLOB.
+"""
+
+from sqlalchemy import ForeignKey, Index, LargeBinary, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    """Root of the rows; its metadata is what Alembic checks."""
+
+
+class LogMetaRow(Base):
+    """The identity of this host's ledger; exactly one row, never changed."""
+
+    __tablename__ = "log_meta"
+
+    log_id: Mapped[str] = mapped_column(primary_key=True)
+    origin: Mapped[str]
+    vkey: Mapped[str]
+    created_ts: Mapped[str]
+
+
+class RecordRow(Base):
+    """One ledger record: ``bytes`` is evidence, the other columns an index of it."""
+
+    __tablename__ = "record"
+
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    leaf: Mapped[bytes] = mapped_column(LargeBinary)
+    bytes_: Mapped[bytes] = mapped_column("bytes", LargeBinary)
+    ts: Mapped[str]
+    event: Mapped[str]
+    outcome: Mapped[str]
+    team: Mapped[str | None]
+    request_id: Mapped[str | None]
+
+    __table_args__ = (
+        Index("ix_record_request_id", "request_id"),
+        Index("ix_record_event_ts", "event", "ts"),
+        Index("ix_record_team_ts", "team", "ts"),
+    )
+
+
+class CheckpointRow(Base):
+    """A signed tree head with the frontier that lets the tree grow from it."""
+
+    __tablename__ = "checkpoint"
+
+    size: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    root: Mapped[bytes] = mapped_column(LargeBinary)
+    frontier: Mapped[bytes] = mapped_column(LargeBinary)
+    note: Mapped[str]
+    ts: Mapped[str]
+
+
+class OpenRequestRow(Base):
+    """A request whose ``llm.request`` is durable and whose outcome is not.
+
+    The row is inserted and deleted in the same transactions as the two records,
+    so that after a crash this table lists what needs ``llm.aborted``.
+    """
+
+    __tablename__ = "open_request"
+
+    request_id: Mapped[str] = mapped_column(primary_key=True)
+    seq: Mapped[int]
+    team: Mapped[str]
+
+
+class TrustFileRow(Base):
+    """One TUF metadata file of a channel's trust state, byte for byte."""
+
+    __tablename__ = "trust_file"
+
+    channel: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    bytes_: Mapped[bytes] = mapped_column("bytes", LargeBinary)
+
+
+class TrustFloorRow(Base):
+    """The versions and the time below which a channel never goes again."""
+
+    __tablename__ = "trust_floor"
+
+    channel: Mapped[str] = mapped_column(primary_key=True)
+    root_version: Mapped[int]
+    bundle_version: Mapped[int]
+    time_floor: Mapped[str]
+
+
+class GenerationRow(Base):
+    """One imported bundle; the newest active one per channel serves."""
+
+    __tablename__ = "generation"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    channel: Mapped[str]
+    version: Mapped[int]
+    manifest_sha256: Mapped[str]
+    manifest: Mapped[bytes] = mapped_column(LargeBinary)
+    activated_ts: Mapped[str]
+    active: Mapped[bool]
+
+    __table_args__ = (
+        Index("ux_generation_channel_version", "channel", "version", unique=True),
+        Index(
+            "ux_generation_active",
+            "channel",
+            unique=True,
+            sqlite_where=text("active = 1"),
+        ),
+    )
+
+
+class TeamRow(Base):
+    """A tenant: whoever a key, a clearance or a limit belongs to."""
+
+    __tablename__ = "team"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    clearance: Mapped[str]
+    default_class: Mapped[str]
+    created_ts: Mapped[str]
+
+
+class ApiKeyRow(Base):
+    """An API key, known only by its keyed digest."""
+
+    __tablename__ = "api_key"
+
+    key_id: Mapped[str] = mapped_column(primary_key=True)
+    mac: Mapped[bytes] = mapped_column(LargeBinary)
+    team: Mapped[str] = mapped_column(ForeignKey("team.name"))
+    name: Mapped[str]
+    created_ts: Mapped[str]
+    expires_ts: Mapped[str]
+    revoked_ts: Mapped[str | None]
+
+
+class SiteCertificateRow(Base):
+    """A site certificate as it was signed; the newest installed one counts."""
+
+    __tablename__ = "site_certificate"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    envelope: Mapped[bytes] = mapped_column(LargeBinary)
+    installed_ts: Mapped[str]

@@ -1,0 +1,1 @@
+"""One process per model, batching inside hard limits."""

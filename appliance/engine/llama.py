@@ -1,0 +1,329 @@
+"""The thin, typed edge to llama.cpp's low-level API: load, decode, sample, tokens.
+
+Runs in a worker process only: a failed assertion in ggml aborts the process, and
+the caps that would trigger one (outputs and tokens of a batch) are checked here
+before the call. Nothing is decided here; see ``scheduler.py``.
+
+Logits are equal bit for bit when the same batches run again, not when a sequence
+shares its batch with others: ggml then takes other kernels, and rounding differs
+(by about 0.1 in a Q8_0 model). Greedy answers agree where that is no near tie.
+
+Source: llama.h of the llama.cpp inside llama-cpp-python 0.3.36.
+"""
+
+import ctypes
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import llama_cpp.llama_cpp as native
+import numpy as np
+
+from appliance.engine.decoder import Slice
+from appliance.engine.port import Sampling
+from appliance.engine.sampling import Sampler
+from appliance.errors import EngineUnavailableError
+
+LOG_LINES = 40
+"""Error lines of llama.cpp that one process passes on to its standard error."""
+
+LOG_LINE_BYTES = 300
+"""Longest such line; the rest of it is cut off."""
+
+_LEVEL_ERROR = 4
+_PIECE_BYTES = 256
+_NO_ADDITIONS = False
+"""Whether ``llama_tokenize`` adds BOS and EOS by itself."""
+
+_HIDE_CONTROL = False
+"""Whether ``llama_token_to_piece`` spells control tokens out."""
+
+_OK = 0
+_NO_CELLS = 1
+
+
+class Log:
+    """Passes llama.cpp's first error lines on, and nothing else.
+
+    Attributes:
+        first: The first error line, or an empty string. It may quote the model
+            file, so it is bounded and printable.
+    """
+
+    def __init__(self) -> None:
+        self.first = ""
+        self._left = LOG_LINES
+        self._callback = native.llama_log_callback(self._write)
+        native.llama_log_set(self._callback, ctypes.c_void_p(0))
+
+    def _write(self, level: int, text: bytes, _data: object) -> None:
+        if level == _LEVEL_ERROR and self._left > 0:
+            self._left -= 1
+            spelled = text[:LOG_LINE_BYTES].decode("utf-8", "replace").rstrip()
+            line = "".join(char if char.isprintable() else "?" for char in spelled)
+            self.first = self.first or line
+            sys.stderr.write(f"llama.cpp: {line}\n")
+
+
+class Model:
+    """Weights and vocabulary of one file.
+
+    Raises:
+        EngineUnavailableError: llama.cpp cannot load it, or it does not generate.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._log = Log()
+        native.llama_backend_init()
+        params = native.llama_model_default_params()
+        self.handle = native.llama_model_load_from_file(path.encode(), params)
+        if not self.handle:
+            raise EngineUnavailableError(
+                "llama.cpp cannot load this model", actual=self._log.first
+            )
+        if not native.llama_model_has_decoder(self.handle):
+            raise EngineUnavailableError("this model does not generate text")
+        self.vocabulary = native.llama_model_get_vocab(self.handle)
+        self._piece = ctypes.create_string_buffer(_PIECE_BYTES)
+
+    @property
+    def trained_tokens(self) -> int:
+        """Context length the model was trained for."""
+        return int(native.llama_model_n_ctx_train(self.handle))
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Tokens in the vocabulary."""
+        return int(native.llama_vocab_n_tokens(self.vocabulary))
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja source that the file carries, or None."""
+        text = native.llama_model_chat_template(self.handle, None)
+        return None if text is None else text.decode("utf-8", "replace")
+
+    @property
+    def bos_token(self) -> str:
+        """Text of the token that begins a sequence, or an empty string."""
+        return self._text(native.llama_vocab_bos(self.vocabulary))
+
+    @property
+    def eos_token(self) -> str:
+        """Text of the token that ends a sequence, or an empty string."""
+        return self._text(native.llama_vocab_eos(self.vocabulary))
+
+    def control_texts(self) -> tuple[str, ...]:
+        """Return the spelling of every control token."""
+        texts = (
+            self._text(token)
+            for token in range(self.vocabulary_size)
+            if native.llama_vocab_is_control(self.vocabulary, token)
+        )
+        return tuple(text for text in texts if text)
+
+    def tokenize(self, text: str, *, special: bool) -> list[int]:
+        """Return the tokens of ``text``; control tokens are seen if ``special``."""
+        data = text.encode("utf-8", "replace")
+        room = len(data) + 16
+        tokens = (native.llama_token * room)()
+        count = native.llama_tokenize(
+            self.vocabulary,
+            data,
+            len(data),
+            tokens,
+            room,
+            _NO_ADDITIONS,
+            special,
+        )
+        if count < 0:
+            raise EngineUnavailableError("llama.cpp cannot tokenize a text")
+        return list(tokens[:count])
+
+    def begin(self, tokens: list[int]) -> list[int]:
+        """Return ``tokens`` with exactly one BOS in front if the vocabulary asks."""
+        bos = native.llama_vocab_bos(self.vocabulary)
+        if native.llama_vocab_get_add_bos(self.vocabulary) and tokens[:1] != [bos]:
+            return [bos, *tokens]
+        return tokens
+
+    def piece(self, token: int) -> bytes:
+        """Return the bytes that ``token`` adds to a text; control tokens add none."""
+        while True:
+            room = len(self._piece)
+            size = native.llama_token_to_piece(
+                self.vocabulary,
+                token,
+                self._piece,
+                room,
+                0,
+                _HIDE_CONTROL,
+            )
+            if size >= 0:
+                return self._piece.raw[:size]
+            self._piece = ctypes.create_string_buffer(-size)
+
+    def is_end(self, token: int) -> bool:
+        """Whether ``token`` ends an answer."""
+        return bool(native.llama_vocab_is_eog(self.vocabulary, token))
+
+    def _text(self, token: int) -> str:
+        if token < 0:
+            return ""
+        text = native.llama_vocab_get_text(self.vocabulary, token)
+        return "" if text is None else text.decode("utf-8", "replace")
+
+
+class Context:
+    """A KV cache shared by all sequences, and the batch that feeds it.
+
+    It is the scheduler's ``Decoder``.
+
+    Raises:
+        EngineUnavailableError: llama.cpp cannot make such a context.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        cells: int,
+        sequences: int,
+        batch_tokens: int,
+        threads: int,
+    ) -> None:
+        params = native.llama_context_default_params()
+        params.n_ctx = cells
+        params.n_seq_max = params.n_outputs_max = sequences
+        params.n_batch = params.n_ubatch = batch_tokens
+        params.n_threads = params.n_threads_batch = threads
+        params.kv_unified = True
+        params.no_perf = True
+        self._handle = native.llama_init_from_model(model.handle, params)
+        if not self._handle or native.llama_n_ctx(self._handle) < cells:
+            raise EngineUnavailableError("llama.cpp cannot make a context of that size")
+        self._memory = native.llama_get_memory(self._handle)
+        self._model = model
+        self._outputs_max = sequences
+        self._samplers: dict[int, Sampler] = {}
+        self._batch = _Batch(batch_tokens)
+
+    def open(
+        self,
+        sequence: int,
+        *,
+        sampling: Sampling,
+        max_new_tokens: int,
+        generated: Sequence[int],
+    ) -> None:
+        """Make ready to sample for ``sequence``."""
+        self._samplers[sequence] = Sampler(
+            sampling,
+            vocabulary_size=self._model.vocabulary_size,
+            max_new_tokens=max_new_tokens,
+            generated=generated,
+        )
+
+    def close(self, sequence: int) -> None:
+        """Free the cells and the sampler of ``sequence``."""
+        native.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+        self._samplers.pop(sequence).free()
+
+    def decode(self, slices: Sequence[Slice]) -> Sequence[int | None] | None:
+        """Run one batch and sample; None when the cache had no cells left.
+
+        Raises:
+            EngineUnavailableError: The batch is above a cap, or llama.cpp failed;
+                the process MUST end then, for its cache is in an unknown state.
+        """
+        outputs = self._batch.fill(slices)
+        wanted = sum(output is not None for output in outputs)
+        if wanted > self._outputs_max:
+            raise EngineUnavailableError("a batch asks for more outputs than allowed")
+        answer = native.llama_decode(self._handle, self._batch.native)
+        if answer == _NO_CELLS:
+            return None
+        if answer != _OK:
+            raise EngineUnavailableError("llama_decode failed", actual=str(answer))
+        return [
+            None
+            if output is None
+            else self._samplers[part.sequence].sample(self._handle, output=output)
+            for part, output in zip(slices, outputs, strict=True)
+        ]
+
+    def rehearse(self, tokens: int, *, now_s: Callable[[], float]) -> float:
+        """Return the seconds that a batch of ``tokens`` takes; nothing is left of it.
+
+        The first of two runs pays for what is done once: reading weights from the
+        disk, growing buffers. Only the second is measured.
+        """
+        count = min(tokens, self._model.vocabulary_size)
+        batch = Slice(sequence=0, position=0, tokens=range(count), wants_token=False)
+        took_s = 0.0
+        for _ in range(2):
+            self._batch.fill([batch])
+            began_s = now_s()
+            answer = native.llama_decode(self._handle, self._batch.native)
+            native.llama_synchronize(self._handle)
+            took_s = now_s() - began_s
+            native.llama_memory_seq_rm(self._memory, 0, -1, -1)
+            if answer != _OK:
+                raise EngineUnavailableError("llama_decode failed", actual=str(answer))
+        return took_s
+
+    def piece(self, token: int) -> bytes:
+        """Return the bytes that ``token`` adds to the text."""
+        return self._model.piece(token)
+
+    def is_end(self, token: int) -> bool:
+        """Whether ``token`` ends an answer."""
+        return self._model.is_end(token)
+
+
+class _Batch:
+    """A ``llama_batch`` over numpy arrays of our own: filled without a loop."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._tokens = np.zeros(size, np.int32)
+        self._positions = np.zeros(size, np.int32)
+        self._sequences = np.zeros(size, np.int32)
+        self._ones = np.ones(size, np.int32)
+        self._wanted = np.zeros(size, np.int8)
+        first = self._sequences.ctypes.data
+        self._pointers = (ctypes.c_void_p * size)(*range(first, first + 4 * size, 4))
+        self.native = native.llama_batch(
+            n_tokens=0,
+            token=_pointer(self._tokens, native.llama_token),
+            pos=_pointer(self._positions, native.llama_pos),
+            n_seq_id=_pointer(self._ones, ctypes.c_int32),
+            seq_id=ctypes.cast(
+                self._pointers, ctypes.POINTER(ctypes.POINTER(native.llama_seq_id))
+            ),
+            logits=_pointer(self._wanted, ctypes.c_int8),
+        )
+
+    def fill(self, slices: Sequence[Slice]) -> list[int | None]:
+        """Lay the slices out; return for each the index of its output, or None."""
+        if sum(len(part.tokens) for part in slices) > self._size:
+            raise EngineUnavailableError("a batch holds more tokens than allowed")
+        outputs: list[int | None] = []
+        begin = 0
+        self._wanted[:] = 0
+        for part in slices:
+            end = begin + len(part.tokens)
+            self._tokens[begin:end] = part.tokens
+            self._positions[begin:end] = np.arange(
+                part.position, part.position + end - begin
+            )
+            self._sequences[begin:end] = part.sequence
+            if part.wants_token:
+                self._wanted[end - 1] = 1
+            outputs.append(end - 1 if part.wants_token else None)
+            begin = end
+        self.native.n_tokens = begin
+        return outputs
+
+
+def _pointer(array: "np.ndarray[Any, Any]", kind: type) -> Any:  # noqa: ANN401  # ctypes pointer types are made at run time
+    return array.ctypes.data_as(ctypes.POINTER(kind))

@@ -1,0 +1,252 @@
+"""The frames between the gateway and an engine process, and their encoding.
+
+A frame is a 4-byte big-endian length and that many bytes of msgpack: a map with
+a ``type`` key. Both sides refuse unknown types, unknown fields and lengths above
+:data:`MAX_FRAME_BYTES`, and drop the connection on the first bad frame: the peer
+is broken then, and guessing would be worse. The gateway speaks first (``Load``).
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from appliance.engine.port import FinishReason, Message, Sampling
+from bundleformat.errors import LimitExceededError, MalformedError
+
+MAX_FRAME_BYTES = 16 * 2**20
+"""Largest frame either side accepts.
+
+Unit: bytes of msgpack. Four times the default HTTP body, because escaped JSON
+never shrinks a text by more.
+"""
+
+LENGTH_BYTES = 4
+"""Size of the big-endian length before each frame."""
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Anything that crosses the socket."""
+
+
+class Load(Frame, frozen=True, kw_only=True, tag=True):
+    """First frame: the model and its hard limits."""
+
+    model_path: str
+    context_tokens: int
+    cells: int
+    sequences: int
+    batch_tokens: int
+    queued_requests: int
+    queue_timeout_s: float
+    default_max_tokens: int
+    threads: int
+
+
+class Prepare(Frame, frozen=True, kw_only=True, tag=True):
+    """Render, count and hold a place."""
+
+    request_id: str
+    tenant: str
+    messages: tuple[Message, ...]
+    sampling: Sampling
+
+
+class Start(Frame, frozen=True, kw_only=True, tag=True):
+    """Make a held request eligible to run."""
+
+    request_id: str
+
+
+class Cancel(Frame, frozen=True, kw_only=True, tag=True):
+    """End a request in whatever state it is; answered by ``Ended`` if it lived."""
+
+    request_id: str
+
+
+class AskStats(Frame, frozen=True, kw_only=True, tag=True):
+    """Ask for ``Stats``; also the watchdog's question whether anyone is there."""
+
+
+class Ready(Frame, frozen=True, kw_only=True, tag=True):
+    """The model is loaded; these are the limits that hold for it."""
+
+    context_tokens: int
+    cells: int
+    sequences: int
+    batch_tokens: int
+
+
+class LoadFailed(Frame, frozen=True, kw_only=True, tag=True):
+    """The model cannot be served; the process ends after this frame."""
+
+    problem: str
+
+
+class Prepared(Frame, frozen=True, kw_only=True, tag=True):
+    """A place is held."""
+
+    request_id: str
+    prompt_tokens: int
+    max_new_tokens: int
+
+
+class TooLong(Frame, frozen=True, kw_only=True, tag=True):
+    """Prompt and answer exceed the context; no place is held."""
+
+    request_id: str
+    limit_tokens: int
+    prompt_tokens: int
+    new_tokens: int
+
+
+class Refused(Frame, frozen=True, kw_only=True, tag=True):
+    """The request cannot be rendered or sampled as written; no place is held."""
+
+    request_id: str
+    problem: str
+    param: str | None
+
+
+class Overloaded(Frame, frozen=True, kw_only=True, tag=True):
+    """The queue is full, or the request waited too long; no place is held."""
+
+    request_id: str
+    problem: str
+    retry_after_s: int
+
+
+class Delta(Frame, frozen=True, kw_only=True):
+    """What one step added to one request; the last one has a finish reason."""
+
+    request_id: str
+    text: str
+    completion_tokens: int
+    finish_reason: FinishReason | None = None
+
+
+class Step(Frame, frozen=True, kw_only=True, tag=True):
+    """Everything that one batch produced, for all requests together."""
+
+    deltas: tuple[Delta, ...]
+
+
+class Ended(Frame, frozen=True, kw_only=True, tag=True):
+    """A cancelled request is gone and its cells are free."""
+
+    request_id: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Stats(Frame, frozen=True, kw_only=True, tag=True):
+    """Counts at one moment between two steps."""
+
+    pid: int
+    prepared: int
+    waiting: int
+    running: int
+    cells: int
+    cells_used: int
+    cells_reserved: int
+    tokens_decoded: int
+    tokens_prefilled: int
+    steps: int
+    preemptions: int
+
+
+Order = Load | Prepare | Start | Cancel | AskStats
+"""What the gateway sends."""
+
+Report = (
+    Ready
+    | LoadFailed
+    | Prepared
+    | TooLong
+    | Refused
+    | Overloaded
+    | Step
+    | Ended
+    | Stats
+)
+"""What an engine process sends."""
+
+_encoder = msgspec.msgpack.Encoder()
+_orders: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
+_reports: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)
+
+
+def encode(frame: Order | Report) -> bytes:
+    """Return the frame with its length before it.
+
+    Raises:
+        LimitExceededError: The frame is above :data:`MAX_FRAME_BYTES`.
+        MalformedError: A text holds half of a surrogate pair, which no UTF-8 has.
+    """
+    try:
+        payload = _encoder.encode(frame)
+    except UnicodeEncodeError as error:
+        raise MalformedError("a text that is not Unicode") from error
+    check_length(len(payload))
+    return len(payload).to_bytes(LENGTH_BYTES, "big") + payload
+
+
+def decode_order(payload: bytes) -> Order:
+    """Return the order in ``payload``.
+
+    Raises:
+        MalformedError: It is not one of the gateway's frames.
+    """
+    try:
+        return _orders.decode(payload)
+    except msgspec.MsgspecError as error:
+        raise MalformedError("not an order frame", actual=str(error)) from error
+
+
+def decode_report(payload: bytes) -> Report:
+    """Return the report in ``payload``.
+
+    Raises:
+        MalformedError: It is not one of an engine's frames.
+    """
+    try:
+        return _reports.decode(payload)
+    except msgspec.MsgspecError as error:
+        raise MalformedError("not a report frame", actual=str(error)) from error
+
+
+def check_length(length: int) -> int:
+    """Return ``length`` if a frame may be that long.
+
+    Raises:
+        LimitExceededError: It may not; nothing was allocated.
+    """
+    if length > MAX_FRAME_BYTES:
+        raise LimitExceededError(
+            "frame too long",
+            expected=f"at most {MAX_FRAME_BYTES} bytes",
+            actual=f"{length} bytes",
+        )
+    return length
+
+
+class FrameSplitter:
+    """Cuts a byte stream into payloads; holds at most one incomplete frame."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yield every payload that ``data`` completes.
+
+        Raises:
+            LimitExceededError: A length prefix is above the limit.
+        """
+        self._buffer += data
+        while len(self._buffer) >= LENGTH_BYTES:
+            length = check_length(int.from_bytes(self._buffer[:LENGTH_BYTES], "big"))
+            end = LENGTH_BYTES + length
+            if len(self._buffer) < end:
+                return
+            payload = bytes(self._buffer[LENGTH_BYTES:end])
+            del self._buffer[:end]
+            yield payload

@@ -1,0 +1,177 @@
+"""The appliance's leaves of the error tree.
+
+::
+
+    RefusalError
+    ├── PolicyDeniedError           Cedar said no, or could not say yes
+    ├── AuthenticationError         unknown, wrong, expired or revoked key
+    └── RequestRefusedError         this request, as written, will not be served
+        ├── UnsupportedParameterError
+        ├── ContextLengthError          prompt and answer do not fit the context
+        ├── ModelNotFoundError
+        ├── BodyTooLargeError
+        └── MediaTypeError
+    FaultError
+    ├── OverloadedError             queue full, draining: come back later
+    ├── AuditUnavailableError       the ledger cannot write, so nothing is served
+    ├── EngineUnavailableError      the engine process is down or restarting
+    └── HostNotReadyError           not commissioned, or another process holds it
+
+HTTP error bodies follow the OpenAI shape; ``error_type`` is its ``type`` and
+``param`` names the request field concerned.
+"""
+
+from typing import ClassVar
+
+from bundleformat.errors import FaultError, RefusalError
+
+
+class PolicyDeniedError(RefusalError):
+    """The policy set did not allow the request.
+
+    Attributes:
+        policy_ids: Ids of the policies that decided, in a stable order.
+        reasons: The ``@reason`` of each, in the same order.
+    """
+
+    code = "policy-denied"
+    http_status = 403
+    error_type: ClassVar[str] = "permission_error"
+
+    def __init__(
+        self, *, policy_ids: tuple[str, ...], reasons: tuple[str, ...]
+    ) -> None:
+        self.policy_ids = policy_ids
+        self.reasons = reasons
+        why = "; ".join(
+            f"{pid} ({reason})" for pid, reason in zip(policy_ids, reasons, strict=True)
+        )
+        super().__init__(f"refused by policy: {why}")
+
+
+class AuthenticationError(RefusalError):
+    """The API key is missing, unknown, wrong, expired or revoked.
+
+    The text is the same for all of them, so that an answer never tells an
+    attacker which keys exist.
+    """
+
+    code = "invalid-api-key"
+    http_status = 401
+    error_type: ClassVar[str] = "authentication_error"
+
+    def __init__(self) -> None:
+        super().__init__("incorrect API key provided")
+
+
+class RequestRefusedError(RefusalError):
+    """The request, as written, will not be served.
+
+    Attributes:
+        param: The request field concerned, in the API's spelling, or None.
+    """
+
+    code = "invalid-request"
+    http_status = 400
+    error_type: ClassVar[str] = "invalid_request_error"
+
+    def __init__(self, problem: str, *, param: str | None = None) -> None:
+        self.param = param
+        super().__init__(problem)
+
+
+class UnsupportedParameterError(RequestRefusedError):
+    """A field or value this server does not implement; it is never ignored."""
+
+    code = "unsupported-parameter"
+
+
+class ContextLengthError(RequestRefusedError):
+    """Prompt plus new tokens exceed the context of one request.
+
+    Attributes:
+        limit_tokens: Tokens one request may hold, prompt and answer together.
+        prompt_tokens: Tokens of the rendered prompt.
+        new_tokens: Tokens asked for (``max_tokens``), at least one.
+    """
+
+    code = "context-length-exceeded"
+
+    def __init__(
+        self, *, limit_tokens: int, prompt_tokens: int, new_tokens: int
+    ) -> None:
+        self.limit_tokens = limit_tokens
+        self.prompt_tokens = prompt_tokens
+        self.new_tokens = new_tokens
+        total = prompt_tokens + new_tokens
+        super().__init__(
+            f"This model's maximum context length is {limit_tokens} tokens. "
+            f"However, you requested {total} tokens ({prompt_tokens} in the "
+            f"messages, {new_tokens} in the completion). Please shorten the "
+            "messages or lower max_tokens; nothing is ever truncated silently.",
+            param="messages",
+        )
+
+
+class ModelNotFoundError(RequestRefusedError):
+    """No active generation on this host holds a model of that name."""
+
+    code = "model-not-found"
+    http_status = 404
+
+
+class BodyTooLargeError(RequestRefusedError):
+    """The request body is above the limit; the rest of it was not read."""
+
+    code = "body-too-large"
+    http_status = 413
+
+
+class MediaTypeError(RequestRefusedError):
+    """The request body is not JSON."""
+
+    code = "unsupported-media-type"
+    http_status = 415
+
+
+class OverloadedError(FaultError):
+    """The queue is full, or the server is draining.
+
+    Attributes:
+        retry_after_s: Seconds after which a retry is sensible (1 to 120).
+    """
+
+    code = "server-overloaded"
+    http_status = 503
+    error_type: ClassVar[str] = "server_error"
+
+    def __init__(self, problem: str, *, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(problem)
+
+
+class AuditUnavailableError(FaultError):
+    """The ledger cannot write, so nothing is served.
+
+    Source: NIST SP 800-53 AU-5.
+    """
+
+    code = "audit-unavailable"
+    http_status = 503
+    error_type: ClassVar[str] = "server_error"
+
+
+class EngineUnavailableError(FaultError):
+    """The engine process of the model is down, crashed or restarting."""
+
+    code = "engine-unavailable"
+    http_status = 503
+    error_type: ClassVar[str] = "server_error"
+
+
+class HostNotReadyError(FaultError):
+    """This host is not commissioned, or another process holds it."""
+
+    code = "host-not-ready"
+    http_status = 503
+    error_type: ClassVar[str] = "server_error"

@@ -1,0 +1,70 @@
+"""An opened host: its database, its ledger's key, and changing both at once."""
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import Connection, Engine
+
+from appliance.clock import Clock
+from appliance.db.session import database_faults, reader
+from appliance.home import Home
+from appliance.ledger.append import Receipt, append
+from appliance.ledger.events import Draft
+from appliance.ledger.head import LogIdentity
+from appliance.settings import Settings
+
+
+def tool_name() -> str:
+    """Return this program's name and version as records carry it."""
+    return f"sallyport/{version('sallyport')}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenHost:
+    """A commissioned host, opened by ``compose.open_host``.
+
+    Attributes:
+        signer: The private key that signs checkpoints; in no ``repr``.
+        pepper: The secret under which API keys are digested; in no ``repr``.
+    """
+
+    home: Home
+    settings: Settings
+    clock: Clock
+    database: Engine
+    log: LogIdentity
+    signer: Ed25519PrivateKey = field(repr=False)
+    pepper: bytes = field(repr=False)
+
+    @contextmanager
+    def change(self) -> Iterator[Connection]:
+        """Give one write transaction: all of it is durable afterwards, or none.
+
+        Raises:
+            StorageFaultError: The disk or the database refused.
+        """
+        with database_faults(self.database), self.database.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def look(self) -> Iterator[Connection]:
+        """Give one consistent view of the database; nobody is locked out.
+
+        Raises:
+            StorageFaultError: The disk or the database refused.
+        """
+        with (
+            database_faults(self.database),
+            reader(self.database).connect() as connection,
+        ):
+            yield connection
+
+    def record(
+        self, connection: Connection, drafts: Sequence[Draft], *, now: dt.datetime
+    ) -> tuple[Receipt, ...]:
+        """Append ``drafts`` in the caller's transaction; void unless it commits."""
+        return append(connection, drafts, log=self.log, signer=self.signer, now=now)

@@ -1,0 +1,1 @@
+"""Who calls and where this host is: keys, teams, site certificate."""

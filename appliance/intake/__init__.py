@@ -1,0 +1,1 @@
+"""From a medium to staged, examined files; never from the medium twice."""

@@ -1,0 +1,1 @@
+"""The tamper-evident log, its export and its verifier."""

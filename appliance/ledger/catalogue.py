@@ -1,0 +1,266 @@
+"""The event catalogue: which records exist, and what each of them may carry.
+
+A field that is not listed here cannot be written; a violation is a bug of the
+caller and raises ``ValueError`` before anything is. Adding an optional field is
+compatible; removing or renaming one is not, since exports live for years.
+Source: NIST SP 800-53 AU-2, AU-3 and AU-3(3).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from appliance.ledger.fields import (
+    COUNT,
+    DECIMAL,
+    FLAG,
+    INTEGER,
+    SEQ,
+    SHA256,
+    TIME,
+    TOKEN,
+    Kind,
+    list_of,
+    object_of,
+)
+
+
+class Event(StrEnum):
+    """What a record is about, as ``subject.action``."""
+
+    LOG_CREATED = "log.created"
+    LOG_EXPORTED = "log.exported"
+    LOG_RESUMED = "log.resumed"
+    APIKEY_CREATED = "apikey.created"
+    APIKEY_REVOKED = "apikey.revoked"
+    TEAM_CREATED = "team.created"
+    TEAM_CHANGED = "team.changed"
+    TRUST_INITIALISED = "trust.initialised"
+    SITE_CERT_INSTALLED = "site.cert_installed"
+    BUNDLE_IMPORTED = "bundle.imported"
+    BUNDLE_REFUSED = "bundle.refused"
+    SERVER_STARTED = "server.started"
+    SERVER_STOPPED = "server.stopped"
+    ENGINE_CRASHED = "engine.crashed"
+    LLM_REQUEST = "llm.request"
+    LLM_RESPONSE = "llm.response"
+    LLM_REFUSED = "llm.refused"
+    LLM_ABORTED = "llm.aborted"
+
+
+class Outcome(StrEnum):
+    """How it ended; every record has exactly one."""
+
+    OK = "ok"
+    ALLOWED = "allowed"
+    REFUSED = "refused"
+    CANCELLED = "cancelled"
+    ERROR = "error"
+    ABORTED = "aborted"
+
+
+class Presence(StrEnum):
+    """Whether a record names a team or a request."""
+
+    REQUIRED = "required"
+    OPTIONAL = "optional"
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Terms:
+    """What records of one event look like."""
+
+    fields: Kind
+    outcomes: tuple[Outcome, ...] = (Outcome.OK,)
+    team: Presence = Presence.ABSENT
+    request_id: Presence = Presence.ABSENT
+
+
+_ACTOR = object_of(required={"key_id": TOKEN})
+
+_MODEL = object_of(
+    required={"name": TOKEN, "sha256": SHA256}, optional={"generation": COUNT}
+)
+
+_ASKED_MODEL = object_of(optional={"name": TOKEN, "name_sha256": SHA256})
+"""``name`` only if this host knows that model; anything else by its digest."""
+
+_LABELS = object_of(
+    optional={
+        "class": TOKEN,
+        "region": TOKEN,
+        "requested_class": TOKEN,
+        "requested_region": TOKEN,
+        "default_class": TOKEN,
+        "clearance": TOKEN,
+    }
+)
+
+_POLICY = object_of(
+    required={"decision": TOKEN, "ids": list_of(TOKEN)},
+    optional={"set_sha256": SHA256},
+)
+
+_PARAMS = object_of(
+    optional={
+        "stream": FLAG,
+        "max_tokens": COUNT,
+        "temperature": DECIMAL,
+        "top_p": DECIMAL,
+        "top_k": COUNT,
+        "min_p": DECIMAL,
+        "frequency_penalty": DECIMAL,
+        "presence_penalty": DECIMAL,
+        "seed": INTEGER,
+        "stop_strings": COUNT,
+        "messages": COUNT,
+    }
+)
+
+_ARTIFACT = object_of(
+    required={"kind": TOKEN, "name": TOKEN, "sha256": SHA256, "size_bytes": COUNT}
+)
+
+CATALOGUE: Mapping[Event, Terms] = {
+    Event.LOG_CREATED: Terms(fields=object_of(required={"vkey": TOKEN, "tool": TOKEN})),
+    Event.LOG_EXPORTED: Terms(fields=object_of(required={"size": SEQ, "tool": TOKEN})),
+    Event.LOG_RESUMED: Terms(
+        fields=object_of(required={"cause": TOKEN, "refused": COUNT})
+    ),
+    Event.APIKEY_CREATED: Terms(
+        fields=object_of(
+            required={"key_id": TOKEN}, optional={"not_after": TIME, "name": TOKEN}
+        ),
+        team=Presence.REQUIRED,
+    ),
+    Event.APIKEY_REVOKED: Terms(
+        fields=object_of(required={"key_id": TOKEN}), team=Presence.REQUIRED
+    ),
+    Event.TEAM_CREATED: Terms(
+        fields=object_of(optional={"clearance": TOKEN, "default_class": TOKEN}),
+        team=Presence.REQUIRED,
+    ),
+    Event.TEAM_CHANGED: Terms(
+        fields=object_of(optional={"clearance": TOKEN, "default_class": TOKEN}),
+        team=Presence.REQUIRED,
+    ),
+    Event.TRUST_INITIALISED: Terms(
+        fields=object_of(
+            required={"channel": TOKEN, "root_sha256": SHA256},
+            optional={"root_version": COUNT},
+        )
+    ),
+    Event.SITE_CERT_INSTALLED: Terms(
+        fields=object_of(
+            required={"site": TOKEN, "region": TOKEN, "jurisdictions": list_of(TOKEN)},
+            optional={
+                "not_before": TIME,
+                "not_after": TIME,
+                "envelope_sha256": SHA256,
+                "signed_by": list_of(TOKEN),
+            },
+        )
+    ),
+    Event.BUNDLE_IMPORTED: Terms(
+        fields=object_of(
+            required={"channel": TOKEN, "version": COUNT, "manifest_sha256": SHA256},
+            optional={
+                "generation": COUNT,
+                "root_version": COUNT,
+                "signed_by": list_of(TOKEN),
+                "artifacts": list_of(_ARTIFACT),
+                "size_bytes": COUNT,
+            },
+        )
+    ),
+    Event.BUNDLE_REFUSED: Terms(
+        fields=object_of(
+            required={"code": TOKEN},
+            optional={
+                "step": TOKEN,
+                "channel": TOKEN,
+                "version": COUNT,
+                "manifest_sha256": SHA256,
+            },
+        ),
+        outcomes=(Outcome.REFUSED, Outcome.ERROR),
+    ),
+    Event.SERVER_STARTED: Terms(
+        fields=object_of(
+            optional={
+                "tool": TOKEN,
+                "models": list_of(_MODEL),
+                "policy_set_sha256": SHA256,
+                "aborted_requests": COUNT,
+            }
+        )
+    ),
+    Event.SERVER_STOPPED: Terms(
+        fields=object_of(optional={"reason": TOKEN, "uptime_s": COUNT})
+    ),
+    Event.ENGINE_CRASHED: Terms(
+        fields=object_of(
+            optional={
+                "model": _MODEL,
+                "exit_status": INTEGER,
+                "signal": COUNT,
+                "code": TOKEN,
+                "running_requests": COUNT,
+                "restarts": COUNT,
+            }
+        ),
+        outcomes=(Outcome.ERROR,),
+    ),
+    Event.LLM_REQUEST: Terms(
+        fields=object_of(
+            required={
+                "actor": _ACTOR,
+                "model": _MODEL,
+                "labels": _LABELS,
+                "policy": _POLICY,
+                "params": _PARAMS,
+                "prompt_tokens": COUNT,
+            }
+        ),
+        outcomes=(Outcome.ALLOWED,),
+        team=Presence.REQUIRED,
+        request_id=Presence.REQUIRED,
+    ),
+    Event.LLM_RESPONSE: Terms(
+        fields=object_of(
+            required={
+                "parent": SEQ,
+                "status": COUNT,
+                "prompt_tokens": COUNT,
+                "completion_tokens": COUNT,
+                "total_ms": COUNT,
+            },
+            optional={"finish_reason": TOKEN, "ttft_ms": COUNT, "error_code": TOKEN},
+        ),
+        outcomes=(Outcome.OK, Outcome.CANCELLED, Outcome.ERROR),
+        team=Presence.REQUIRED,
+        request_id=Presence.REQUIRED,
+    ),
+    Event.LLM_REFUSED: Terms(
+        fields=object_of(
+            required={"code": TOKEN, "status": COUNT},
+            optional={
+                "actor": _ACTOR,
+                "model": _ASKED_MODEL,
+                "labels": _LABELS,
+                "policy": _POLICY,
+            },
+        ),
+        outcomes=(Outcome.REFUSED, Outcome.ERROR),
+        team=Presence.OPTIONAL,
+        request_id=Presence.OPTIONAL,
+    ),
+    Event.LLM_ABORTED: Terms(
+        fields=object_of(required={"parent": SEQ, "reason": TOKEN}),
+        outcomes=(Outcome.ABORTED,),
+        team=Presence.REQUIRED,
+        request_id=Presence.REQUIRED,
+    ),
+}
+"""Every event with what its records may carry."""

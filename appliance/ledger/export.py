@@ -1,0 +1,248 @@
+"""Writes the ledger into a folder that an auditor takes away and checks elsewhere.
+
+An export is one snapshot: a single read transaction, so the server may go on
+writing. The records are hashed while they are written and compared with the
+signed root; a ledger that does not add up is not exported as if it did. The
+folder appears complete, synced to disk, or not at all.
+"""
+
+import datetime as dt
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import rfc8785
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import Connection, Engine, select
+
+from appliance.db.session import reader
+from appliance.db.tables import RecordRow
+from appliance.ledger import verifier
+from appliance.ledger.append import append
+from appliance.ledger.events import Draft, Event, Outcome, timestamp
+from appliance.ledger.head import LogIdentity, read_note, read_verified_head
+from appliance.ledger.merkle import Frontier, leaf_hash
+from appliance.ledger.note import sign_note
+from bundleformat.errors import (
+    ConflictError,
+    DigestMismatchError,
+    MissingError,
+    StorageFaultError,
+)
+
+MANIFEST_TITLE = "sallyport export manifest v1"
+"""First line of the note that signs a manifest; no checkpoint can begin with it."""
+
+_STREAMED = {"yield_per": 1_000}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Export:
+    """What was written.
+
+    Attributes:
+        folder: Where.
+        origin: Which log.
+        vkey: The key that an auditor verifies it with.
+        size: Number of records, the export's own ``log.exported`` among them.
+        root: The signed tree head over them.
+    """
+
+    folder: Path
+    origin: str
+    vkey: str
+    size: int
+    root: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _File:
+    path: str
+    sha256: str
+    size_bytes: int
+
+
+def export(
+    engine: Engine,
+    folder: Path,
+    *,
+    log: LogIdentity,
+    signer: Ed25519PrivateKey,
+    now: dt.datetime,
+    tool: str,
+) -> Export:
+    """Record ``log.exported``, then write the whole ledger to ``folder``.
+
+    Args:
+        engine: The database; nothing else of it is locked meanwhile.
+        folder: Where; it MUST NOT exist, its parent must.
+        log: The ledger's identity.
+        signer: The ledger's key, for the record and the manifest.
+        now: When.
+        tool: Name and version of this program, as ``sallyport/0.1.0``.
+
+    Raises:
+        ConflictError: ``folder`` exists.
+        MissingError: The folder it should lie in does not.
+        DigestMismatchError: The records do not hash to the signed root.
+        AuditUnavailableError: The ledger's head is damaged.
+        StorageFaultError: The medium refused, or is full.
+    """
+    _check_place(folder)
+    with engine.begin() as connection:
+        _record_export(connection, log=log, signer=signer, now=now, tool=tool)
+    with _partial_folder(folder) as partial:
+        with reader(engine).begin() as connection:
+            head = read_verified_head(connection, log=log)
+            files = [
+                _write(partial / "checkpoint.txt", read_note(connection).encode()),
+                _write_records(connection, partial / "records.jsonl", head=head),
+            ]
+        program = Path(verifier.__file__).read_bytes()
+        files.append(_write(partial / "verify.py", program))
+        manifest = _manifest(files, log=log, size=head.size, now=now, tool=tool)
+        title = (
+            f"{MANIFEST_TITLE}\n{log.origin}\n{hashlib.sha256(manifest).hexdigest()}\n"
+        )
+        _write(partial / "manifest.json", manifest)
+        _write(
+            partial / "manifest.note", sign_note(title, name=log.origin, signer=signer)
+        )
+    return Export(
+        folder=folder,
+        origin=log.origin,
+        vkey=log.vkey,
+        size=head.size,
+        root=head.root(),
+    )
+
+
+def _check_place(folder: Path) -> None:
+    if os.path.lexists(folder):
+        raise ConflictError(
+            "something of that name is there",
+            where=str(folder),
+            hint="Name a folder that does not exist yet.",
+        )
+    if not folder.absolute().parent.is_dir():
+        raise MissingError(
+            "the folder it should lie in does not exist",
+            where=str(folder.absolute().parent),
+        )
+
+
+def _record_export(
+    connection: Connection,
+    *,
+    log: LogIdentity,
+    signer: Ed25519PrivateKey,
+    now: dt.datetime,
+    tool: str,
+) -> None:
+    size = read_verified_head(connection, log=log).size
+    draft = Draft(
+        event=Event.LOG_EXPORTED,
+        outcome=Outcome.OK,
+        fields={"size": str(size + 1), "tool": tool},
+    )
+    append(connection, [draft], log=log, signer=signer, now=now)
+
+
+@contextmanager
+def _partial_folder(folder: Path) -> Iterator[Path]:
+    """Yield a folder that becomes ``folder`` on success and vanishes on failure."""
+    final = folder.absolute()
+    partial = final.with_name(f".{final.name}.{secrets.token_hex(4)}.partial")
+    try:
+        partial.mkdir(mode=0o700)
+        try:
+            yield partial
+            _sync(partial)
+            partial.rename(final)
+            _sync(final.parent)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:
+        raise StorageFaultError(
+            "the export cannot be written",
+            where=str(folder),
+            actual=str(error.strerror),
+        ) from error
+
+
+def _write_records(connection: Connection, path: Path, *, head: Frontier) -> _File:
+    """Write one record per line, and check that they hash to ``head``."""
+    rows = select(RecordRow.bytes_).where(RecordRow.seq < head.size)
+    records = connection.execute(
+        rows.order_by(RecordRow.seq), execution_options=_STREAMED
+    ).scalars()
+    digest, size_bytes, tree = hashlib.sha256(), 0, Frontier()
+    with path.open("xb") as file:
+        for record in records:
+            line = record + b"\n"
+            file.write(line)
+            digest.update(line)
+            size_bytes += len(line)
+            tree = tree.extended([leaf_hash(record)])
+        file.flush()
+        os.fsync(file.fileno())
+    if tree != head:
+        raise DigestMismatchError(
+            "the records do not hash to the signed root",
+            where="ledger",
+            expected=head.root().hex(),
+            actual=tree.root().hex(),
+            hint="Run: sallyport audit fsck. Keep the database; it is evidence.",
+        )
+    return _File(path=path.name, sha256=digest.hexdigest(), size_bytes=size_bytes)
+
+
+def _write(path: Path, data: bytes) -> _File:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    digest = hashlib.sha256(data).hexdigest()
+    return _File(path=path.name, sha256=digest, size_bytes=len(data))
+
+
+def _manifest(
+    files: list[_File],
+    *,
+    log: LogIdentity,
+    size: int,
+    now: dt.datetime,
+    tool: str,
+) -> bytes:
+    return rfc8785.dumps(
+        {
+            "v": 1,
+            "created": timestamp(now),
+            "tool": tool,
+            "origin": log.origin,
+            "vkey": log.vkey,
+            "size": str(size),
+            "range": {"first": "0", "last": str(size - 1)},
+            "files": [
+                {
+                    "path": file.path,
+                    "sha256": file.sha256,
+                    "size_bytes": str(file.size_bytes),
+                }
+                for file in sorted(files, key=lambda file: file.path)
+            ],
+        }
+    )
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,190 @@
+"""What makes a ledger whole again after a crash, and what proves that it is.
+
+``abort_open_requests`` runs at start, before anything is served. ``fsck``
+recomputes everything from the stored bytes; it repairs nothing, since a ledger
+that does not add up is evidence.
+"""
+
+import datetime as dt
+import json
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import Connection, RowMapping, select
+
+from appliance.db.tables import CheckpointRow, OpenRequestRow, RecordRow
+from appliance.ledger.append import CLOSING, Receipt, append
+from appliance.ledger.events import Draft, Event, Outcome
+from appliance.ledger.head import LogIdentity, read_verified_head
+from appliance.ledger.merkle import Frontier, leaf_hash
+from appliance.ledger.note import Checkpoint, open_checkpoint, parse_vkey
+from bundleformat.errors import DigestMismatchError, MissingError
+
+_STREAMED = {"yield_per": 1_000}
+"""How rows are fetched, so that a ledger of any size fits in memory."""
+
+_INDEXED = ("seq", "ts", "event", "outcome", "team", "request_id")
+"""The columns of ``record`` that must repeat what its bytes say."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FsckReport:
+    """What was recomputed and found equal.
+
+    Attributes:
+        records: Number of records.
+        checkpoints: Number of signed checkpoints, all verified.
+        root: The tree head over all records.
+        open_requests: Requests whose outcome is not recorded yet.
+    """
+
+    records: int
+    checkpoints: int
+    root: bytes
+    open_requests: int
+
+
+def abort_open_requests(
+    connection: Connection,
+    *,
+    log: LogIdentity,
+    signer: Ed25519PrivateKey,
+    now: dt.datetime,
+) -> tuple[Receipt, ...]:
+    """Record ``llm.aborted`` for every request that has no outcome.
+
+    The caller MUST hold the host's serve lock: a request that another process is
+    still answering would be ended too.
+    """
+    drafts = aborted_drafts(connection, reason="restart")
+    return append(connection, drafts, log=log, signer=signer, now=now)
+
+
+def aborted_drafts(
+    connection: Connection,
+    *,
+    reason: str,
+    request_ids: Collection[str] | None = None,
+) -> tuple[Draft, ...]:
+    """Return ``llm.aborted`` for open requests: all, or those of ``request_ids``."""
+    if request_ids is not None and not request_ids:
+        return ()
+    rows = connection.execute(
+        select(
+            OpenRequestRow.request_id, OpenRequestRow.seq, OpenRequestRow.team
+        ).order_by(OpenRequestRow.seq)
+    ).all()
+    return tuple(
+        Draft(
+            event=Event.LLM_ABORTED,
+            outcome=Outcome.ABORTED,
+            team=row.team,
+            request_id=row.request_id,
+            fields={"parent": str(row.seq), "reason": reason},
+        )
+        for row in rows
+        if request_ids is None or row.request_id in request_ids
+    )
+
+
+def fsck(connection: Connection, *, log: LogIdentity) -> FsckReport:
+    """Recompute every leaf, root, index column and signature of the ledger.
+
+    Raises:
+        AuditUnavailableError: The head contradicts itself or is not signed.
+        DigestMismatchError: A record, a column or a checkpoint was changed.
+        MissingError: A record is missing.
+        SignatureError: A checkpoint is not signed by this log.
+    """
+    head = read_verified_head(connection, log=log)
+    checkpoints = _checkpoints(connection, log=log)
+    due = next(checkpoints, None)
+    tree, verified, unanswered = Frontier(), 0, set[str]()
+    records = select(RecordRow.__table__).order_by(RecordRow.seq)
+    for row in connection.execute(records, execution_options=_STREAMED).mappings():
+        if row["seq"] != tree.size:
+            raise MissingError("a record is missing", where=f"record {tree.size}")
+        _check_record(row, log=log)
+        _follow_request(row, unanswered)
+        tree = tree.extended([row["leaf"]])
+        if due is not None and due.size == tree.size:
+            _check_root(due, tree)
+            due, verified = next(checkpoints, None), verified + 1
+    if due is not None or tree != head:
+        raise MissingError(
+            "records are missing at the end",
+            where="ledger",
+            expected=f"{head.size} records",
+            actual=str(tree.size),
+        )
+    _check_open_requests(connection, unanswered)
+    return FsckReport(
+        records=tree.size,
+        checkpoints=verified,
+        root=tree.root(),
+        open_requests=len(unanswered),
+    )
+
+
+def _checkpoints(connection: Connection, *, log: LogIdentity) -> Iterator[Checkpoint]:
+    """Yield every checkpoint, smallest first, its signature and columns verified."""
+    key = parse_vkey(log.vkey)
+    rows = select(CheckpointRow.size, CheckpointRow.root, CheckpointRow.note).order_by(
+        CheckpointRow.size
+    )
+    for row in connection.execute(rows, execution_options=_STREAMED):
+        signed = open_checkpoint(row.note.encode(), key=key)
+        if (signed.size, signed.root) != (row.size, row.root):
+            raise DigestMismatchError(
+                "a row and its signed note differ", where=f"checkpoint {row.size}"
+            )
+        yield signed
+
+
+def _check_record(row: RowMapping, *, log: LogIdentity) -> None:
+    where = f"record {row['seq']}"
+    if leaf_hash(row["bytes"]) != row["leaf"]:
+        raise DigestMismatchError(
+            "the bytes do not hash to the leaf",
+            where=where,
+            expected=row["leaf"].hex(),
+            actual=leaf_hash(row["bytes"]).hex(),
+        )
+    record = json.loads(row["bytes"])
+    said = {name: record.get(name) for name in _INDEXED} | {"log": record.get("log")}
+    kept = {name: row[name] for name in _INDEXED}
+    kept |= {"seq": str(row["seq"]), "log": log.origin}
+    for name, value in kept.items():
+        if said[name] != value:
+            raise DigestMismatchError(
+                f"the record says another {name} than its row", where=where
+            )
+
+
+def _follow_request(row: RowMapping, unanswered: set[str]) -> None:
+    if row["event"] == Event.LLM_REQUEST:
+        unanswered.add(row["request_id"])
+    elif row["event"] in CLOSING:
+        unanswered.discard(row["request_id"])
+
+
+def _check_root(checkpoint: Checkpoint, tree: Frontier) -> None:
+    if checkpoint.root != tree.root():
+        raise DigestMismatchError(
+            "the records do not hash to the signed root",
+            where=f"checkpoint {checkpoint.size}",
+            expected=checkpoint.root.hex(),
+            actual=tree.root().hex(),
+        )
+
+
+def _check_open_requests(connection: Connection, unanswered: set[str]) -> None:
+    listed = set(connection.execute(select(OpenRequestRow.request_id)).scalars())
+    if listed != unanswered:
+        raise DigestMismatchError(
+            "the list of open requests is not what the records say",
+            where="open_request",
+            expected=str(len(unanswered)),
+            actual=str(len(listed)),
+        )

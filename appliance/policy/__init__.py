@@ -1,0 +1,1 @@
+"""Decides each request; never reads a clock, file or database."""

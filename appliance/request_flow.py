@@ -1,0 +1,281 @@
+"""One inference request, from the API key to the last byte.
+
+1. authenticate: the key names a team, or nothing more happens.
+2. parse: the body is read (bounded) and checked against the API's schema.
+3. label: the team's labels, narrowed by the request's headers.
+4. decide: the policy set allows, or the request is refused.
+5. reserve: the engine counts tokens, checks limits and holds a place.
+6. ``llm.request`` is durable in the ledger.
+7. generate.
+8. ``llm.response`` is durable.
+9. the last piece leaves.
+
+A refusal at any step is itself a record, ``llm.refused``. If the ledger cannot
+write, nothing is served. A request that ends in any other way than its last
+piece is cancelled in the engine and recorded so.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from appliance.clock import Clock
+from appliance.engine.port import Engine, Message, Piece, Sampling, Ticket
+from appliance.errors import (
+    AuditUnavailableError,
+    ModelNotFoundError,
+    PolicyDeniedError,
+)
+from appliance.identity.keys import Caller
+from appliance.ledger.append import Receipt
+from appliance.ledger.events import Draft
+from appliance.policy.compile import PolicySet
+from appliance.policy.decide import Decision, decide
+from appliance.policy.facts import Labels, ModelFacts, RequestFacts, SiteFacts
+from appliance.policy.labels import effective_labels
+from appliance.request_records import Ending, Progress, refusal_draft, request_draft
+from bundleformat.errors import Error
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChatRequest:
+    """A chat completion as the API parsed it; every value is within its range."""
+
+    model: str
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    stream: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """One HTTP request, before anything about it is believed."""
+
+    request_id: str
+    credential: str = field(repr=False)
+    class_headers: tuple[str, ...]
+    region_headers: tuple[str, ...]
+    read_request: Callable[[], Awaitable[ChatRequest]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServedModel:
+    """A model of an active generation and the engine that has it loaded."""
+
+    facts: ModelFacts
+    generation: int
+    activated_s: int
+    engine: Engine
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HostView:
+    """What is active on this host at one moment; replaced whole, never changed."""
+
+    models: Mapping[str, ServedModel]
+    policy_set: PolicySet
+    site: SiteFacts | None
+
+
+class Host(Protocol):
+    """Where a flow finds callers and what is active."""
+
+    def view(self) -> HostView:
+        """Return what is active now."""
+
+    def identify(self, credential: str) -> Caller:
+        """Return who presents ``credential``; raises AuthenticationError."""
+
+
+class Ledger(Protocol):
+    """Where a flow writes what it decided."""
+
+    async def append(self, draft: Draft) -> Receipt:
+        """Return once the record is durable; raises AuditUnavailableError.
+
+        Cancelling the caller loses no record: a request that became durable
+        meanwhile gets its ``llm.aborted``.
+        """
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Admitted:
+    """A request whose ``llm.request`` is durable and whose work may begin."""
+
+    model: ServedModel
+    request: ChatRequest
+    labels: Labels
+    ticket: Ticket
+    ending: Ending
+
+
+class RequestFlow:
+    """Carries requests through the nine steps of this module."""
+
+    def __init__(self, *, host: Host, ledger: Ledger, clock: Clock) -> None:
+        self._host = host
+        self._ledger = ledger
+        self._clock = clock
+
+    async def admit(self, call: Call) -> Admitted:
+        """Take a call through steps 1 to 6; the caller MUST then ``generate``.
+
+        Raises:
+            AuthenticationError: Step 1.
+            RequestRefusedError: Steps 2 and 5, and unknown models.
+            PolicyDeniedError: Step 4.
+            OverloadedError: Step 5, the queue is full.
+            EngineUnavailableError: Step 5, the model's process is down.
+            AuditUnavailableError: Step 6, or the refusal could not be recorded.
+        """
+        view = self._host.view()
+        progress = Progress(
+            request_id=call.request_id,
+            started_ns=self._clock.monotonic_ns(),
+            site=view.site,
+        )
+        async with AsyncExitStack() as undo:
+            try:
+                admitted = await self._admit(call, view, progress, undo=undo)
+            except AuditUnavailableError:
+                raise
+            except Error as error:
+                await undo.aclose()
+                await self._ledger.append(refusal_draft(error, progress))
+                raise
+            undo.pop_all()
+        return admitted
+
+    async def _admit(
+        self, call: Call, view: HostView, progress: Progress, *, undo: AsyncExitStack
+    ) -> Admitted:
+        # 1. authenticate
+        caller = self._host.identify(call.credential)
+        progress.team, progress.key_id = caller.team, caller.key_id
+        # 2. parse
+        request = await call.read_request()
+        progress.asked_model = request.model
+        model = view.models.get(request.model)
+        if model is None:
+            raise ModelNotFoundError(
+                "the model does not exist on this host or is not active",
+                param="model",
+            )
+        progress.model, progress.generation = model.facts, model.generation
+        # 3. label
+        labels = progress.labels = effective_labels(
+            view.policy_set.classes,
+            default_class=caller.default_class,
+            class_headers=call.class_headers,
+            region_headers=call.region_headers,
+        )
+        # 4. decide
+        decision = self._decide(view, caller, model.facts, labels)
+        progress.decision = decision
+        if not decision.allow:
+            raise PolicyDeniedError(
+                policy_ids=decision.policy_ids, reasons=decision.reasons
+            )
+        # 5. reserve
+        undo.push_async_callback(_give_back, model.engine, call.request_id)
+        ticket = await model.engine.prepare(
+            call.request_id,
+            tenant=caller.team,
+            messages=request.messages,
+            sampling=request.sampling,
+        )
+        # 6. llm.request is durable before any work begins
+        return await self._accept(
+            progress, labels, model=model, request=request, ticket=ticket
+        )
+
+    def _decide(
+        self, view: HostView, caller: Caller, model: ModelFacts, labels: Labels
+    ) -> Decision:
+        facts = RequestFacts(
+            key_id=caller.key_id,
+            key_expires=caller.key_expires,
+            team=caller.team,
+            clearance=caller.clearance,
+            labels=labels,
+            model=model,
+            site=view.site,
+            now=self._clock.now(),
+        )
+        return decide(view.policy_set, facts)
+
+    async def _accept(
+        self,
+        progress: Progress,
+        labels: Labels,
+        *,
+        model: ServedModel,
+        request: ChatRequest,
+        ticket: Ticket,
+    ) -> Admitted:
+        draft = request_draft(
+            progress,
+            sampling=request.sampling,
+            messages=len(request.messages),
+            stream=request.stream,
+            ticket=ticket,
+        )
+        receipt = await self._ledger.append(draft)
+        return Admitted(
+            model=model,
+            request=request,
+            labels=labels,
+            ticket=ticket,
+            ending=Ending(
+                progress, parent=receipt.seq, ticket=ticket, clock=self._clock
+            ),
+        )
+
+    async def generate(self, admitted: Admitted) -> AsyncGenerator[Piece]:
+        """Take an admitted call through steps 7 to 9 and yield its pieces.
+
+        The last piece is yielded only after its ``llm.response`` is durable.
+        However the caller stops reading, the engine's cells are freed and the
+        outcome is recorded.
+
+        Raises:
+            OverloadedError: The request waited longer than the queue allows.
+            EngineUnavailableError: The engine died; earlier pieces are valid.
+            AuditUnavailableError: Step 8 failed; the last piece is withheld.
+        """
+        ending = admitted.ending
+        engine = admitted.model.engine
+        try:
+            # 7. generate
+            async for piece in engine.generate(admitted.ticket):
+                ending.note(piece)
+                if piece.finish_reason is not None:
+                    # 8. llm.response is durable
+                    await self._end(ending, ending.finished(piece))
+                # 9. the last piece leaves
+                yield piece
+        except AuditUnavailableError:
+            raise
+        except Error as error:
+            usage = await engine.cancel(admitted.ticket.request_id)
+            await self._end(ending, ending.failed(error, usage))
+            raise
+        finally:
+            if not ending.recorded:
+                await asyncio.shield(self._abandon(admitted))
+
+    async def _abandon(self, admitted: Admitted) -> None:
+        """Cancel in the engine, then record that the caller went away."""
+        usage = await admitted.model.engine.cancel(admitted.ticket.request_id)
+        await self._end(admitted.ending, admitted.ending.cancelled(usage))
+
+    async def _end(self, ending: Ending, draft: Draft) -> None:
+        ending.recorded = True
+        await self._ledger.append(draft)
+
+
+async def _give_back(engine: Engine, request_id: str) -> None:
+    """Free a held place, also while the caller's task is being cancelled."""
+    await asyncio.shield(asyncio.ensure_future(engine.cancel(request_id)))

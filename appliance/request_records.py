@@ -1,0 +1,214 @@
+"""What the ledger says of one inference request; pure.
+
+``llm.request`` when it is accepted, ``llm.response`` when it ended, however it
+ended, ``llm.refused`` when it never began. Numbers, names and digests only.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from appliance.clock import Clock
+from appliance.engine.port import Piece, Sampling, Ticket, Usage
+from appliance.ledger.events import (
+    Draft,
+    Event,
+    Outcome,
+    decimal_text,
+    token_or_digest,
+)
+from appliance.ledger.fields import JSON
+from appliance.policy.decide import Decision
+from appliance.policy.facts import Labels, ModelFacts, SiteFacts
+from bundleformat.errors import Error, FaultError
+
+CLIENT_GONE_STATUS = 499
+"""The status of an answer nobody waits for. Source: nginx's convention."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Progress:
+    """How far one call got; filled in step by step, read for its records."""
+
+    request_id: str
+    started_ns: int
+    site: SiteFacts | None
+    team: str | None = None
+    key_id: str | None = None
+    asked_model: str | None = None
+    model: ModelFacts | None = None
+    generation: int | None = None
+    labels: Labels | None = None
+    decision: Decision | None = None
+
+
+def request_draft(
+    progress: Progress,
+    *,
+    sampling: Sampling,
+    messages: int,
+    stream: bool,
+    ticket: Ticket,
+) -> Draft:
+    """Return the record of an accepted request."""
+    return Draft(
+        event=Event.LLM_REQUEST,
+        outcome=Outcome.ALLOWED,
+        team=progress.team,
+        request_id=progress.request_id,
+        fields={
+            "actor": _actor_field(progress),
+            "model": _model_field(progress),
+            "labels": _labels_field(progress),
+            "policy": _policy_field(progress),
+            "params": _params_field(sampling, ticket)
+            | {"stream": stream, "messages": messages},
+            "prompt_tokens": ticket.prompt_tokens,
+        },
+    )
+
+
+def refusal_draft(error: Error, progress: Progress) -> Draft:
+    """Return the record of a request that never began.
+
+    A model this host does not know is named by its digest: a record is no place
+    for whatever a caller wrote.
+    """
+    asked: JSON = None
+    if progress.model is not None:
+        asked = {"name": progress.model.name}
+    elif progress.asked_model is not None:
+        digest = hashlib.sha256(progress.asked_model.encode("utf-8", "replace"))
+        asked = {"name_sha256": digest.hexdigest()}
+    return Draft(
+        event=Event.LLM_REFUSED,
+        outcome=Outcome.ERROR if isinstance(error, FaultError) else Outcome.REFUSED,
+        team=progress.team,
+        request_id=progress.request_id,
+        fields={
+            "code": error.code,
+            "status": error.http_status,
+            "actor": _actor_field(progress),
+            "model": asked,
+            "labels": _labels_field(progress),
+            "policy": _policy_field(progress),
+        },
+    )
+
+
+def _actor_field(progress: Progress) -> JSON:
+    return None if progress.key_id is None else {"key_id": progress.key_id}
+
+
+def _model_field(progress: Progress) -> JSON:
+    if progress.model is None:
+        return None
+    return {
+        "name": progress.model.name,
+        "sha256": progress.model.sha256,
+        "generation": progress.generation,
+    }
+
+
+def _labels_field(progress: Progress) -> JSON:
+    if progress.labels is None:
+        return None
+    asked = ",".join(progress.labels.regions)
+    return {
+        "class": progress.labels.data_class,
+        "requested_region": token_or_digest(asked) if asked else None,
+        "region": None if progress.site is None else progress.site.region,
+    }
+
+
+def _policy_field(progress: Progress) -> JSON:
+    decision = progress.decision
+    if decision is None:
+        return None
+    return {
+        "decision": "allow" if decision.allow else "deny",
+        "ids": decision.policy_ids,
+        "set_sha256": decision.policy_set_sha256,
+    }
+
+
+def _params_field(sampling: Sampling, ticket: Ticket) -> dict[str, JSON]:
+    return {
+        "max_tokens": ticket.max_new_tokens,
+        "temperature": decimal_text(sampling.temperature),
+        "top_p": decimal_text(sampling.top_p),
+        "frequency_penalty": decimal_text(sampling.frequency_penalty),
+        "presence_penalty": decimal_text(sampling.presence_penalty),
+        "seed": None if sampling.seed is None else str(sampling.seed),
+        "stop_strings": len(sampling.stop),
+    }
+
+
+class Ending:
+    """How one accepted request ends: times, tokens and, once, its record."""
+
+    def __init__(
+        self,
+        progress: Progress,
+        *,
+        parent: int,
+        ticket: Ticket,
+        clock: Clock,
+    ) -> None:
+        self._progress = progress
+        self._parent = parent
+        self._ticket = ticket
+        self._first_ns: int | None = None
+        self._clock = clock
+        self.recorded = False
+
+    def note(self, piece: Piece) -> None:
+        """Remember when the first text came."""
+        if self._first_ns is None and piece.text:
+            self._first_ns = self._clock.monotonic_ns()
+
+    def finished(self, piece: Piece) -> Draft:
+        """Return the record of a request that came to its end."""
+        return self._draft(
+            Outcome.OK, 200, piece.usage, finish_reason=piece.finish_reason
+        )
+
+    def cancelled(self, usage: Usage) -> Draft:
+        """Return the record of a request whose caller went away."""
+        return self._draft(Outcome.CANCELLED, CLIENT_GONE_STATUS, usage)
+
+    def failed(self, error: Error, usage: Usage) -> Draft:
+        """Return the record of a request that the host could not finish."""
+        return self._draft(
+            Outcome.ERROR, error.http_status, usage, error_code=error.code
+        )
+
+    def _draft(
+        self,
+        outcome: Outcome,
+        status: int,
+        usage: Usage | None,
+        *,
+        finish_reason: str | None = None,
+        error_code: str | None = None,
+    ) -> Draft:
+        ended_ns = self._clock.monotonic_ns()
+        ttft_ms = None if self._first_ns is None else self._ms(self._first_ns)
+        return Draft(
+            event=Event.LLM_RESPONSE,
+            outcome=outcome,
+            team=self._progress.team,
+            request_id=self._progress.request_id,
+            fields={
+                "parent": str(self._parent),
+                "status": status,
+                "finish_reason": finish_reason,
+                "prompt_tokens": self._ticket.prompt_tokens,
+                "completion_tokens": 0 if usage is None else usage.completion_tokens,
+                "ttft_ms": ttft_ms,
+                "total_ms": self._ms(ended_ns),
+                "error_code": error_code,
+            },
+        )
+
+    def _ms(self, moment_ns: int) -> int:
+        return (moment_ns - self._progress.started_ns) // 1_000_000

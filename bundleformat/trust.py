@@ -1,0 +1,259 @@
+"""What a machine trusts: a root given out of band, and what followed from it.
+
+A trust state is a set of TUF metadata files, kept byte for byte. It begins with
+one root file whose fingerprint a person compared, and afterwards moves only by
+``verify.verify_metadata``. The functions here are pure; they hold no key but
+those that a root names.
+
+Two fields of the root's signed part are Sallyport's own: the channel's name,
+and the keys that may sign site certificates. TUF signs them like all others.
+
+Source: TUF specification 1.0, sections 4.3 (root.json) and 5.3.
+"""
+
+import copy
+import datetime as dt
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+from securesystemslib.signer import Key, SSlibKey
+from tuf.api import exceptions as tuf_errors
+from tuf.api.metadata import Metadata, Root
+
+from bundleformat.digest import sha256_of
+from bundleformat.errors import (
+    ExpiredError,
+    MalformedError,
+    SignatureError,
+    StorageFaultError,
+)
+from bundleformat.limits import DEFAULT_LIMITS, Limits
+from bundleformat.moments import format_moment
+from bundleformat.paths import Name, parse_name
+from bundleformat.tufjson import decode_metadata
+
+CHANNEL_FIELD: Final = "x-sallyport-channel"
+"""Field of a root's signed part: the channel it is the root of."""
+
+COMPLIANCE_FIELD: Final = "x-sallyport-compliance-keys"
+"""Field of a root's signed part: key id -> TUF key that signs site certificates."""
+
+BOOTSTRAP_FILE: Final = "bootstrap.json"
+"""Name in a trust state of the root whose fingerprint was compared."""
+
+_STATE_FILE = re.compile(
+    r"bootstrap\.json|(?:timestamp|snapshot|targets)\.json"
+    r"|root_history/(?P<version>[1-9][0-9]{0,8})\.root\.json",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrustState:
+    """Named metadata files, ascending by name; the names are a closed set.
+
+    They are ``bootstrap.json``, ``root_history/<N>.root.json`` and, once a
+    bundle was accepted, ``timestamp.json``, ``snapshot.json``, ``targets.json``.
+    """
+
+    files: tuple[tuple[str, bytes], ...]
+
+    def __post_init__(self) -> None:
+        for name, _ in self.files:
+            if not _STATE_FILE.fullmatch(name):
+                raise StorageFaultError("no part of a trust state", where=ascii(name))
+
+    def file(self, name: str) -> bytes | None:
+        """Return the bytes of ``name``, or None if the state has no such file."""
+        return dict(self.files).get(name)
+
+    def roots(self) -> dict[int, bytes]:
+        """Return every root this state has accepted, by version."""
+        found = {}
+        for name, data in self.files:
+            parts = _STATE_FILE.fullmatch(name)
+            if parts is not None and parts["version"] is not None:
+                found[int(parts["version"])] = data
+        return found
+
+    def newest_root(self) -> bytes:
+        """Return the root this state trusts now.
+
+        Raises:
+            StorageFaultError: The state holds no root.
+        """
+        roots = self.roots()
+        if not roots:
+            raise StorageFaultError("the trust state holds no root")
+        return roots[max(roots)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrustFloor:
+    """The versions and the time below which a channel never goes again.
+
+    ``time_floor`` is the latest creation time of an accepted bundle: a moment
+    that a signature says has passed. It is never taken from a clock, so a clock
+    that was once ahead cannot lock the host out.
+    """
+
+    root_version: int
+    bundle_version: int
+    time_floor: dt.datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RootFacts:
+    """What a root file says, once its own signatures have been checked."""
+
+    channel: Name
+    version: int
+    expires: dt.datetime
+    threshold: int
+    root_keys: tuple[str, ...]
+    compliance_keys: tuple[str, ...]
+
+
+def fingerprint(root_bytes: bytes) -> str:
+    """Return the SHA-256 of a root file, which two people compare."""
+    return sha256_of(root_bytes)
+
+
+def grouped(print_: str) -> str:
+    """Return a fingerprint in groups of four, for reading aloud."""
+    return " ".join(print_[i : i + 4] for i in range(0, len(print_), 4))
+
+
+def check_root(
+    root_bytes: bytes, *, now: dt.datetime, limits: Limits = DEFAULT_LIMITS
+) -> RootFacts:
+    """Return what a root file says; it is well-formed and not expired.
+
+    Signed by enough of its *own* keys proves only that it is intact. The caller
+    MUST compare its fingerprint with one received another way.
+
+    Raises:
+        MalformedError, LimitExceededError: Not a root of this format.
+        SignatureError: Signed by fewer of its own keys than its threshold.
+        ExpiredError: ``now`` is at or past its expiry.
+    """
+    metadata = parse_root(root_bytes, where="root", limits=limits)
+    root = metadata.signed
+    try:
+        root.verify_delegate(Root.type, metadata.signed_bytes, metadata.signatures)
+    except tuf_errors.UnsignedMetadataError as error:
+        raise SignatureError(
+            "not signed by enough of its own keys",
+            where="root",
+            expected=f"{root.roles[Root.type].threshold} signatures",
+        ) from error
+    if root.is_expired(now):
+        raise ExpiredError(
+            "the root has expired",
+            where="root",
+            expected=f"used before {format_moment(root.expires)}",
+            hint="Ask the publisher for the newest root file.",
+        )
+    return _facts(root)
+
+
+def parse_root(root_bytes: bytes, *, where: str, limits: Limits) -> Metadata[Root]:
+    """Return the root in ``root_bytes``; no signature is checked.
+
+    Raises:
+        MalformedError, LimitExceededError: Not a root of this format.
+    """
+    metadata: Metadata[Root] = decode_metadata(
+        root_bytes,
+        max_bytes=limits.root_bytes,
+        max_depth=limits.json_depth,
+        where=where,
+    )
+    if metadata.signed.type != Root.type:
+        raise MalformedError("not a TUF root", where=where)
+    if not metadata.signed.consistent_snapshot:
+        raise MalformedError("consistent_snapshot is not set", where=where)
+    _facts(metadata.signed)
+    return metadata
+
+
+def initial_state(
+    root_bytes: bytes,
+    *,
+    fingerprint: str,
+    now: dt.datetime,
+    limits: Limits = DEFAULT_LIMITS,
+) -> TrustState:
+    """Return the state of a machine that trusts this root and has seen no bundle.
+
+    ``fingerprint`` may be grouped by spaces, colons or hyphens, in either case.
+
+    Raises:
+        SignatureError: The file has another fingerprint.
+        MalformedError, LimitExceededError, ExpiredError: As ``check_root``.
+    """
+    wanted = re.sub(r"[\s:-]", "", fingerprint).lower()
+    found = sha256_of(root_bytes)
+    if wanted != found:
+        raise SignatureError(
+            "the root has another fingerprint",
+            where="root",
+            expected=grouped(wanted) or "a fingerprint",
+            actual=grouped(found),
+            hint="Compare again with what the publisher told you; if it still "
+            "differs, this root is not theirs.",
+        )
+    facts = check_root(root_bytes, now=now, limits=limits)
+    return TrustState(
+        files=(
+            (BOOTSTRAP_FILE, root_bytes),
+            (f"root_history/{facts.version}.root.json", root_bytes),
+        )
+    )
+
+
+def channel_of(state: TrustState) -> str:
+    """Return the channel that the state's newest root names."""
+    return _newest(state).channel
+
+
+def compliance_keys(state: TrustState) -> dict[str, Key]:
+    """Return the keys that may sign site certificates, by key id."""
+    root = parse_root(state.newest_root(), where="root", limits=DEFAULT_LIMITS)
+    return _compliance_keys(root.signed)
+
+
+def _newest(state: TrustState) -> RootFacts:
+    root = parse_root(state.newest_root(), where="root", limits=DEFAULT_LIMITS)
+    return _facts(root.signed)
+
+
+def _facts(root: Root) -> RootFacts:
+    channel = root.unrecognized_fields.get(CHANNEL_FIELD)
+    if not isinstance(channel, str):
+        raise MalformedError("missing field", where=f"root.{CHANNEL_FIELD}")
+    return RootFacts(
+        channel=parse_name(channel, where=f"root.{CHANNEL_FIELD}"),
+        version=root.version,
+        expires=root.expires,
+        threshold=root.roles[Root.type].threshold,
+        root_keys=tuple(root.roles[Root.type].keyids),
+        compliance_keys=tuple(_compliance_keys(root)),
+    )
+
+
+def _compliance_keys(root: Root) -> dict[str, Key]:
+    found: Any = root.unrecognized_fields.get(COMPLIANCE_FIELD, {})
+    where = f"root.{COMPLIANCE_FIELD}"
+    if not isinstance(found, dict):
+        raise MalformedError("not an object", where=where)
+    try:
+        # from_dict takes its argument apart, so it is given a copy.
+        keys: dict[str, Key] = {
+            keyid: SSlibKey.from_dict(keyid, copy.deepcopy(value))
+            for keyid, value in found.items()
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise MalformedError("not a TUF key", where=where) from error
+    return keys

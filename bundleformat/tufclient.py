@@ -1,0 +1,253 @@
+"""Runs the TUF client workflow against a volume, on a scratch copy of the state.
+
+``tuf.ngclient`` writes metadata to disk before its targets were looked at. Run
+on a scratch folder that is thrown away, it cannot poison the state: the caller
+gets the new state as a value and commits it when everything else held, too.
+Every file is read under its own cap and decoded strictly before the library
+sees it. Nothing here opens a connection; the only "network" is the volume.
+
+Source: TUF specification 1.0, section 5 (client workflow).
+"""
+
+import datetime as dt
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NoReturn
+from urllib.parse import unquote
+
+from tuf.api import exceptions as tuf_errors
+from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
+from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
+
+from bundleformat.errors import (
+    DigestMismatchError,
+    ExpiredError,
+    InternalFaultError,
+    LimitExceededError,
+    MalformedError,
+    MissingError,
+    RollbackError,
+    SignatureError,
+    StorageFaultError,
+)
+from bundleformat.layout import TIMESTAMP_PATH, parse_root_version
+from bundleformat.limits import Limits
+from bundleformat.paths import ArchivePath, parse_path
+from bundleformat.trust import BOOTSTRAP_FILE, TrustState, parse_root
+from bundleformat.tufjson import decode_metadata
+from bundleformat.volume import Volume
+
+_SCHEME: Final = "volume:///"
+"""Prefix of the addresses under which the library asks for files."""
+
+_CACHED: Final = ("snapshot.json", "targets.json", "timestamp.json")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refreshed:
+    """Metadata that passed the TUF workflow, and the state it leads to."""
+
+    root: Metadata[Root]
+    timestamp: Metadata[Timestamp]
+    snapshot: Metadata[Snapshot]
+    targets: Metadata[Targets]
+    state: TrustState
+
+
+def refresh(
+    volume: Volume,
+    *,
+    state: TrustState,
+    reference_time: dt.datetime,
+    scratch: Path,
+    limits: Limits,
+) -> Refreshed:
+    """Return the volume's metadata as accepted by ``state``, which is unchanged.
+
+    Below ``scratch`` a folder is made and removed again.
+
+    Raises:
+        SignatureError, RollbackError, ExpiredError, DigestMismatchError,
+        MissingError, MalformedError, LimitExceededError: The metadata is refused.
+        StorageFaultError: The medium or the scratch folder cannot be used.
+    """
+    fetcher = _VolumeFetcher(volume, limits)
+    try:
+        with tempfile.TemporaryDirectory(dir=scratch, prefix="trust-") as name:
+            folder = Path(name)
+            _write_state(state, folder)
+            updater = _updater(folder, state, fetcher, limits)
+            _set_reference_time(updater, reference_time)
+            updater.refresh()
+            return _read_back(folder, state, limits)
+    except (tuf_errors.RepositoryError, tuf_errors.DownloadError) as error:
+        _raise_translated(error, where=fetcher.last)
+    except OSError as error:
+        raise StorageFaultError(
+            "the scratch folder cannot be used",
+            where=str(scratch),
+            actual=error.strerror or str(error),
+        ) from error
+
+
+class _VolumeFetcher(FetcherInterface):
+    """Answers the library's requests from a volume.
+
+    Attributes:
+        last: The file asked for last, which is the one an error is about.
+    """
+
+    def __init__(self, volume: Volume, limits: Limits) -> None:
+        self._volume = volume
+        self._limits = limits
+        self.last = TIMESTAMP_PATH
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        return iter((self.download_bytes(url, self._limits.targets_bytes),))
+
+    def download_bytes(self, url: str, max_length: int) -> bytes:
+        """Return one metadata file, decoded strictly but not yet trusted.
+
+        Overrides the base class, which would copy through a file in ``/tmp``.
+        """
+        self.last = path = parse_path(unquote(url.removeprefix(_SCHEME)))
+        # A signed length above our own cap does not raise the cap.
+        cap = _cap_of(path, self._limits)
+        try:
+            data = self._volume.read(path, max_bytes=min(max_length, cap))
+        except MissingError as error:
+            if parse_root_version(path.rpartition("/")[2]) is None:
+                raise
+            # The library reads this as: there is no newer root.
+            raise tuf_errors.DownloadHTTPError("absent", 404) from error
+        except LimitExceededError as error:
+            if max_length >= cap:
+                raise
+            raise DigestMismatchError(
+                "longer than signed", where=path, expected=f"{max_length} bytes"
+            ) from error
+        decode_metadata(
+            data, max_bytes=cap, max_depth=self._limits.json_depth, where=path
+        )
+        return data
+
+
+def _cap_of(path: ArchivePath, limits: Limits) -> int:
+    """Return the most bytes a metadata file of this name may have."""
+    caps = {
+        "root": limits.root_bytes,
+        "timestamp": limits.timestamp_bytes,
+        "snapshot": limits.snapshot_bytes,
+        "targets": limits.targets_bytes,
+    }
+    role = path.rpartition("/")[2].removesuffix(".json").rpartition(".")[2]
+    return caps.get(role, 0)
+
+
+def _write_state(state: TrustState, folder: Path) -> None:
+    (folder / "root_history").mkdir()
+    for name, data in state.files:
+        (folder / name).write_bytes(data)
+
+
+def _updater(
+    folder: Path, state: TrustState, fetcher: FetcherInterface, limits: Limits
+) -> Updater:
+    bootstrap = state.file(BOOTSTRAP_FILE)
+    if bootstrap is None:
+        raise StorageFaultError("the trust state holds no root", where=BOOTSTRAP_FILE)
+    config = UpdaterConfig(
+        max_root_rotations=limits.root_files,
+        max_delegations=1,
+        root_max_length=limits.root_bytes,
+        timestamp_max_length=limits.timestamp_bytes,
+        snapshot_max_length=limits.snapshot_bytes,
+        targets_max_length=limits.targets_bytes,
+        prefix_targets_with_hash=False,
+    )
+    return Updater(
+        metadata_dir=str(folder),
+        metadata_base_url=f"{_SCHEME}metadata/",
+        fetcher=fetcher,
+        config=config,
+        bootstrap=bootstrap,
+    )
+
+
+def _set_reference_time(updater: Updater, reference_time: dt.datetime) -> None:
+    # The library reads the clock itself and has no argument for the time. Its
+    # attribute is private, so a release that moves it must not go unnoticed:
+    # expiry would silently follow a clock that may have been set back.
+    trusted = getattr(updater, "_trusted_set", None)
+    if not isinstance(getattr(trusted, "reference_time", None), dt.datetime):
+        raise InternalFaultError(
+            "this release of tuf keeps its reference time elsewhere",
+            hint="Install a release of tuf that Sallyport names as supported.",
+        )
+    vars(trusted)["reference_time"] = reference_time
+
+
+def _read_back(folder: Path, before: TrustState, limits: Limits) -> Refreshed:
+    files = {
+        name: data for name, data in before.files if not name.startswith("root_history")
+    }
+    for path in (folder / "root_history").iterdir():
+        files[f"root_history/{path.name}"] = path.read_bytes()
+    for name in _CACHED:
+        files[name] = (folder / name).read_bytes()
+    state = TrustState(files=tuple(sorted(files.items())))
+    return Refreshed(
+        # The link that the library keeps to the root it trusts.
+        root=parse_root(
+            (folder / "root.json").read_bytes(), where="root", limits=limits
+        ),
+        timestamp=Metadata[Timestamp].from_bytes(files["timestamp.json"]),
+        snapshot=Metadata[Snapshot].from_bytes(files["snapshot.json"]),
+        targets=Metadata[Targets].from_bytes(files["targets.json"]),
+        state=state,
+    )
+
+
+def _raise_translated(error: Exception, *, where: ArchivePath) -> NoReturn:
+    """Raise the error of our tree that says the same as the library's."""
+    is_root = parse_root_version(where.rpartition("/")[2]) is not None
+    match error:
+        case tuf_errors.UnsignedMetadataError():
+            raise SignatureError(
+                "signed by fewer trusted keys than required",
+                where=where,
+                hint="Import only bundles of the publisher whose root this machine "
+                "trusts; report this medium if it claims to be one.",
+            ) from error
+        case tuf_errors.ExpiredMetadataError():
+            # The library looks at the root's expiry after it asked for the
+            # timestamp, so the file asked for last is not the one concerned.
+            expired_root = "root.json" in str(error)
+            raise ExpiredError(
+                "the root has expired" if expired_root else "the bundle has expired",
+                where="root" if expired_root else where,
+                hint="Check this machine's clock, then ask the publisher for a "
+                "newer bundle.",
+            ) from error
+        case tuf_errors.BadVersionNumberError() if is_root:
+            raise MalformedError(
+                "the file holds another version than its name says", where=where
+            ) from error
+        case tuf_errors.BadVersionNumberError():
+            raise RollbackError(
+                "older than what this machine has accepted",
+                where=where,
+                hint="Import the newest bundle of this channel.",
+            ) from error
+        case tuf_errors.LengthOrHashMismatchError():
+            raise DigestMismatchError(
+                "the bytes differ from what was signed", where=where
+            ) from error
+        case tuf_errors.DownloadError():
+            raise StorageFaultError("cannot be read", where=where) from error
+        case _:
+            raise MalformedError(
+                "not acceptable TUF metadata", where=where, actual=str(error)
+            ) from error

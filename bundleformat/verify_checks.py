@@ -1,0 +1,227 @@
+"""The checks that ``verify.py`` puts in their order; each raises or returns.
+
+They look at metadata that already passed the TUF workflow, and at small files of
+the volume. None of them changes anything.
+"""
+
+from typing import Any
+
+from tuf.api.metadata import TargetFile, Targets
+
+from bundleformat import strictjson
+from bundleformat.digest import parse_sha256, sha256_of
+from bundleformat.errors import (
+    DigestMismatchError,
+    EquivocationError,
+    MalformedError,
+    MissingError,
+    RollbackError,
+)
+from bundleformat.layout import (
+    MANIFEST_PATH,
+    METADATA_FOLDER,
+    TIMESTAMP_PATH,
+    chunk_path,
+    parse_root_version,
+    root_path,
+    snapshot_path,
+    targets_path,
+)
+from bundleformat.limits import Limits
+from bundleformat.manifest import Manifest
+from bundleformat.moments import format_moment
+from bundleformat.paths import ArchivePath
+from bundleformat.trust import TrustFloor, TrustState, channel_of
+from bundleformat.tufclient import Refreshed
+from bundleformat.volume import Volume
+
+
+def check_root_chain(volume: Volume, *, state: TrustState, limits: Limits) -> None:
+    """Check that no root between the known and the newest on the volume is absent.
+
+    Raises:
+        MissingError: One is.
+        EquivocationError: A known version has another signed part.
+    """
+    # TUF takes the first absent version for the end of the chain. A volume that
+    # lost a root would then fail as "signed by nobody", which misleads.
+    names = volume.names(METADATA_FOLDER, max_entries=limits.root_files + 64)
+    present = {v for v in map(parse_root_version, names) if v is not None}
+    known = state.roots()
+    for version in range(max(known) + 1, max(present, default=0)):
+        if version not in present:
+            raise MissingError(
+                "a root of the chain is not on this medium",
+                where=root_path(version),
+                hint="Copy the bundle again with its whole metadata folder.",
+            )
+    for version in sorted(present & known.keys()):
+        path = root_path(version)
+        data = volume.read(path, max_bytes=limits.root_bytes)
+        if _signed_part(data, path, limits) != _signed_part(
+            known[version], path, limits
+        ):
+            raise EquivocationError(
+                "another root of a version this machine already trusts",
+                where=path,
+                hint="Keep this medium and tell the publisher.",
+            )
+
+
+def _signed_part(data: bytes, where: str, limits: Limits) -> Any:  # noqa: ANN401 - any JSON value
+    # Signatures are left out: a root that gained one is the same root.
+    value = strictjson.decode(
+        data, max_bytes=limits.root_bytes, max_depth=limits.json_depth, where=where
+    )
+    return value.get("signed") if isinstance(value, dict) else None
+
+
+def check_floor(found: Refreshed, floor: TrustFloor | None) -> None:
+    """Check that root and bundle are not below the floor.
+
+    Raises:
+        RollbackError: One of them is.
+    """
+    if floor is None:
+        return
+    for what, version, lowest in (
+        ("root", found.root.signed.version, floor.root_version),
+        ("bundle", found.timestamp.signed.version, floor.bundle_version),
+    ):
+        if version < lowest:
+            raise RollbackError(
+                f"{what} version older than what this machine has accepted",
+                where=what,
+                expected=f"at least {lowest}",
+                actual=str(version),
+                hint="Import the newest bundle of this channel.",
+            )
+
+
+def check_same_metadata(volume: Volume, found: Refreshed, *, limits: Limits) -> None:
+    """Check that the volume holds the very metadata that was verified.
+
+    Raises:
+        EquivocationError: Another timestamp of the same version.
+        DigestMismatchError: Another snapshot or targets file.
+    """
+    # The library keeps what it has when versions are equal and does not compare.
+    version = found.timestamp.signed.version
+    cached = dict(found.state.files)
+    timestamp = volume.read(TIMESTAMP_PATH, max_bytes=limits.timestamp_bytes)
+    if timestamp != cached["timestamp.json"]:
+        raise EquivocationError(
+            f"another bundle claims to be version {version}",
+            where=TIMESTAMP_PATH,
+            hint="Keep this medium and tell the publisher; two different bundles "
+            "carry one version.",
+        )
+    for path, name, cap in (
+        (snapshot_path(version), "snapshot.json", limits.snapshot_bytes),
+        (targets_path(version), "targets.json", limits.targets_bytes),
+    ):
+        if volume.read(path, max_bytes=cap) != cached[name]:
+            raise DigestMismatchError(
+                "the bytes differ from what was signed", where=path
+            )
+
+
+def check_one_version(found: Refreshed, *, channel: str) -> None:
+    """Check that all metadata is of one version and of ``channel``.
+
+    Raises:
+        MalformedError: It is not, or it delegates.
+    """
+    version = found.timestamp.signed.version
+    for role in (found.snapshot.signed, found.targets.signed):
+        if role.version != version:
+            raise MalformedError(
+                "metadata of another version",
+                where=role.type,
+                expected=str(version),
+                actual=str(role.version),
+            )
+    if found.targets.signed.delegations is not None:
+        raise MalformedError("delegations have no place here", where="targets")
+    if channel_of(found.state) != channel:
+        raise MalformedError(
+            "the new root is of another channel",
+            where="root",
+            expected=channel,
+            actual=channel_of(found.state),
+        )
+
+
+def read_manifest(volume: Volume, found: Refreshed, *, limits: Limits) -> bytes:
+    """Return the bytes of the manifest, which are the signed ones.
+
+    Raises:
+        DigestMismatchError: They are not.
+        MalformedError: No manifest was signed.
+    """
+    target = found.targets.signed.targets.get(MANIFEST_PATH)
+    if target is None:
+        raise MalformedError("no such target was signed", where=MANIFEST_PATH)
+    data = volume.read(MANIFEST_PATH, max_bytes=limits.manifest_bytes)
+    if (len(data), sha256_of(data)) != (target.length, _hash_of(target)):
+        raise DigestMismatchError(
+            "the bytes differ from what was signed",
+            where=MANIFEST_PATH,
+            expected=f"sha256 {_hash_of(target)}",
+            actual=f"sha256 {sha256_of(data)}",
+            hint="Copy the bundle again from its source.",
+        )
+    return data
+
+
+def _hash_of(target: TargetFile) -> str:
+    if set(target.hashes) != {"sha256"}:
+        raise MalformedError("not hashed by SHA-256 alone", where=ascii(target.path))
+    return parse_sha256(target.hashes["sha256"], where=ascii(target.path))
+
+
+def check_manifest(manifest: Manifest, found: Refreshed) -> None:
+    """Check that the manifest belongs to this metadata.
+
+    Raises:
+        MalformedError: It is of another channel or version, or made after its expiry.
+    """
+    channel, version = channel_of(found.state), found.timestamp.signed.version
+    if (manifest.channel, manifest.version) != (channel, version):
+        raise MalformedError(
+            "the manifest is of another bundle",
+            where=MANIFEST_PATH,
+            expected=f"{channel} {version}",
+            actual=f"{manifest.channel} {manifest.version}",
+        )
+    if manifest.created >= found.timestamp.signed.expires:
+        raise MalformedError(
+            "created after its own expiry",
+            where="created",
+            expected=f"before {format_moment(found.timestamp.signed.expires)}",
+            actual=format_moment(manifest.created),
+        )
+
+
+def check_targets(manifest: Manifest, targets: Targets) -> None:
+    """Check that manifest and targets list the same chunks.
+
+    Raises:
+        MalformedError: They do not.
+    """
+    wanted: dict[ArchivePath, tuple[int, str]] = {
+        chunk_path(chunk.sha256): (chunk.size_bytes, chunk.sha256)
+        for artifact in manifest.artifacts
+        for chunk in artifact.chunks
+    }
+    signed = {
+        path: (target.length, _hash_of(target))
+        for path, target in targets.targets.items()
+        if path != MANIFEST_PATH
+    }
+    if wanted != signed:
+        differing = {*wanted.items()} ^ {*signed.items()}
+        raise MalformedError(
+            "the manifest and the signed targets list different chunks",
+            where=ascii(min(path for path, _ in differing)),
+        )

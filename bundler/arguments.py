@@ -1,0 +1,71 @@
+"""Reads durations, sizes and times as people write them on a command line."""
+
+import datetime as dt
+import re
+from typing import Final
+
+from bundleformat.errors import MalformedError, UsageError
+from bundleformat.limits import DEFAULT_LIMITS
+from bundleformat.moments import parse_moment
+
+MAX_DAYS: Final = 3_650
+"""Longest life of a signature: ten years. Unit: days."""
+
+MIN_CHUNK_BYTES: Final = 1_024
+"""Smallest chunk; smaller ones would only make long lists. Unit: bytes."""
+
+_UNITS: Final = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_DAYS = re.compile(r"([1-9][0-9]{0,4})d", re.ASCII)
+_SIZE = re.compile(r"([1-9][0-9]{0,11})(|KiB|MiB|GiB)", re.ASCII)
+
+
+def parse_days(text: str) -> dt.timedelta:
+    """Return a duration such as ``365d``.
+
+    Raises:
+        UsageError: Not 1 to 3650 days.
+    """
+    found = _DAYS.fullmatch(text)
+    if found is None or int(found[1]) > MAX_DAYS:
+        raise UsageError(
+            "not a duration",
+            where="--expires",
+            expected=f"1d to {MAX_DAYS}d",
+            actual=ascii(text),
+        )
+    return dt.timedelta(days=int(found[1]))
+
+
+def parse_chunk_size(text: str) -> int:
+    """Return a number of bytes such as ``1GiB``, ``64MiB`` or ``4096``.
+
+    Raises:
+        UsageError: Not a size, or not one a chunk may have.
+    """
+    found = _SIZE.fullmatch(text)
+    size_bytes = int(found[1]) * _UNITS[found[2]] if found else 0
+    if not MIN_CHUNK_BYTES <= size_bytes <= DEFAULT_LIMITS.chunk_bytes:
+        raise UsageError(
+            "not a chunk size",
+            where="--chunk-size",
+            expected="1KiB to 1GiB",
+            actual=ascii(text),
+        )
+    return size_bytes
+
+
+def parse_source_date(text: str) -> dt.datetime:
+    """Return a time such as ``2026-11-22T08:00:00Z``.
+
+    Raises:
+        UsageError: Not a time in UTC and whole seconds.
+    """
+    try:
+        return parse_moment(text, where="--source-date")
+    except MalformedError as error:
+        raise UsageError(
+            error.problem,
+            where=error.where,
+            expected=error.expected,
+            actual=error.actual,
+        ) from error

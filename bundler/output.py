@@ -1,0 +1,118 @@
+"""How the command line speaks: data on stdout, messages on stderr.
+
+Exit statuses: 0 done, 1 a bug, 2 called wrongly, 3 refused, 4 the host failed,
+130 interrupted. A refusal reads
+``sallyport-bundler: refused: digest-mismatch: c/ab/…: …`` and then ``hint: …``.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import typer
+
+from bundleformat.errors import Error
+from bundleformat.manifest import Artifact, Manifest
+from bundleformat.moments import format_moment
+from bundleformat.report import error_lines
+from bundleformat.verify import VerifiedBundle
+from bundler.progress import BarMeter, LineMeter, Meter, SilentMeter, size
+
+PROGRAM: Final = "sallyport-bundler"
+"""The name that begins every message."""
+
+
+def show(value: dict[str, Any], lines: tuple[str, ...], *, as_json: bool) -> None:
+    """Print ``value`` as one JSON line, or ``lines`` for reading."""
+    if as_json:
+        typer.echo(json.dumps(value, ensure_ascii=False, sort_keys=True))
+        return
+    for line in lines:
+        typer.echo(line)
+
+
+def note(line: str) -> None:
+    """Print a message that is not data, to stderr."""
+    typer.echo(line, err=True)
+
+
+def report(error: Error, *, as_json: bool) -> int:
+    """Print ``error`` on stderr and return its exit status."""
+    for line in error_lines(error, program=PROGRAM, as_json=as_json):
+        note(line)
+    return error.exit_status
+
+
+@contextmanager
+def meter(*, as_json: bool) -> Iterator[Meter]:
+    """Give the progress display that fits where stderr goes."""
+    if as_json:
+        yield SilentMeter()
+    elif sys.stderr.isatty():
+        with BarMeter() as bar:
+            yield bar
+    else:
+        yield LineMeter()
+
+
+def bundle_value(bundle: VerifiedBundle) -> dict[str, Any]:
+    """Return what ``--json`` shows of a verified bundle."""
+    manifest = bundle.manifest
+    return {
+        "channel": manifest.channel,
+        "version": manifest.version,
+        "created": format_moment(manifest.created),
+        "expires": format_moment(bundle.expires),
+        "root_version": bundle.root_version,
+        "signed_by": list(bundle.signed_by),
+        "artifacts": [_artifact_value(item) for item in manifest.artifacts],
+    }
+
+
+def _artifact_value(artifact: Artifact) -> dict[str, Any]:
+    value: dict[str, Any] = {
+        "kind": artifact.kind,
+        "name": artifact.name,
+        "path": artifact.path,
+        "size_bytes": artifact.size_bytes,
+        "sha256": artifact.sha256,
+        "chunks": len(artifact.chunks),
+    }
+    if artifact.model is not None:
+        terms = artifact.model
+        value |= {
+            "licence": terms.licence,
+            "origin": terms.origin,
+            "allowed_regions": list(terms.allowed_regions),
+            "architecture": terms.architecture,
+            "context_length": terms.context_length,
+        }
+    return value
+
+
+def bundle_lines(bundle: VerifiedBundle) -> tuple[str, ...]:
+    """Return what a person reads of a verified bundle."""
+    manifest = bundle.manifest
+    return (
+        f"channel {manifest.channel}, version {manifest.version}",
+        f"created {format_moment(manifest.created)}",
+        f"refused from {format_moment(bundle.expires)} on",
+        f"root version {bundle.root_version}; signed by",
+        *(f"  {key_id}" for key_id in bundle.signed_by),
+        *_artifact_lines(manifest),
+    )
+
+
+def _artifact_lines(manifest: Manifest) -> Iterator[str]:
+    for item in manifest.artifacts:
+        yield f"{item.kind} {item.name}  {size(item.size_bytes)}"
+        yield f"  sha256 {item.sha256}"
+        if item.model is not None:
+            terms = item.model
+            yield f"  licence {terms.licence}; from {terms.origin}"
+            yield (
+                f"  {terms.architecture}, {terms.context_length} tokens; "
+                f"regions {', '.join(terms.allowed_regions)}"
+            )

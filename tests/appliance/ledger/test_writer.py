@@ -1,0 +1,266 @@
+"""The writer answers only what is durable, and refuses everything when it cannot."""
+
+import asyncio
+import resource
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event, text
+from sqlalchemy.exc import OperationalError
+
+from appliance.db.session import connect
+from appliance.errors import AuditUnavailableError
+from appliance.ledger.append import Receipt
+from appliance.ledger.events import Draft, Event
+from appliance.ledger.recover import fsck
+from appliance.ledger.writer import LedgerWriter
+from tests.support.ledgers import FixedClock, Ledger, refusal, request, response
+
+PATIENCE_S = 20
+
+
+def _writer(ledger: Ledger, *, probe_interval_s: float = 0.02) -> LedgerWriter:
+    return LedgerWriter(
+        ledger.engine,
+        log=ledger.log,
+        signer=ledger.signer,
+        clock=FixedClock(),
+        probe_interval_s=probe_interval_s,
+    )
+
+
+@pytest.fixture
+def writer(ledger: Ledger) -> Iterator[LedgerWriter]:
+    made = _writer(ledger)
+    yield made
+    made.close()
+
+
+class Disk:
+    """Limits the pages a connection may use, as a full disk would."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.full = False
+        event.listen(engine, "begin", self._on_begin)
+
+    def _on_begin(self, connection: Any) -> None:
+        limit = 1 if self.full else 2**30
+        connection.exec_driver_sql(f"PRAGMA max_page_count={limit}")
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.01)
+
+
+def _refused(future: "Future[Receipt]") -> bool:
+    return isinstance(future.exception(PATIENCE_S), AuditUnavailableError)
+
+
+def _events(ledger: Ledger) -> list[str]:
+    with ledger.engine.connect() as connection:
+        found = connection.execute(text("SELECT event FROM record ORDER BY seq"))
+        return list(found.scalars())
+
+
+def _fill(ledger: Ledger) -> None:
+    """Append small records until the last page holds no further one."""
+
+    def append_forever() -> None:
+        while True:
+            ledger.append([refusal()])
+
+    with pytest.raises(OperationalError, match="full"):
+        append_forever()
+
+
+def test_a_receipt_is_given_for_what_another_connection_can_read(
+    ledger: Ledger, writer: LedgerWriter
+) -> None:
+    receipt = writer.submit(request("r1")).result(PATIENCE_S)
+    assert (receipt.seq, receipt.size) == (1, 2)
+    assert _events(ledger) == ["log.created", "llm.request"]
+
+
+def test_waiting_drafts_are_committed_in_groups_and_in_order(
+    ledger: Ledger, writer: LedgerWriter
+) -> None:
+    blocker = connect(Path(str(ledger.engine.url.database)))
+    with blocker.begin():
+        futures = [writer.submit(refusal(f"n{n}")) for n in range(50)]
+        assert not any(future.done() for future in futures)
+    blocker.dispose()
+    receipts = [future.result(PATIENCE_S) for future in futures]
+    assert [receipt.seq for receipt in receipts] == list(range(1, 51))
+    assert ledger.count("checkpoint") <= 4
+
+
+def test_sixteen_threads_append_one_unbroken_ledger(
+    ledger: Ledger, writer: LedgerWriter
+) -> None:
+    def work(name: int) -> None:
+        for number in range(10):
+            opened = writer.submit(request(f"{name}-{number}")).result(PATIENCE_S)
+            ended = response(f"{name}-{number}", parent=opened.seq)
+            writer.submit(ended).result(PATIENCE_S)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with ledger.engine.connect() as connection:
+        report = fsck(connection, log=ledger.log)
+    assert (report.records, report.open_requests) == (321, 0)
+
+
+def test_another_process_may_append_between_two_groups(
+    ledger: Ledger, writer: LedgerWriter
+) -> None:
+    writer.submit(refusal()).result(PATIENCE_S)
+    ledger.append([refusal("from-the-command-line")])
+    assert writer.submit(refusal()).result(PATIENCE_S).seq == 3
+
+
+def test_a_draft_that_contradicts_the_ledger_fails_alone(
+    ledger: Ledger, writer: LedgerWriter
+) -> None:
+    blocker = connect(Path(str(ledger.engine.url.database)))
+    with blocker.begin():
+        before = writer.submit(refusal())
+        wrong = writer.submit(response("never-opened", parent=0))
+        after = writer.submit(refusal())
+    blocker.dispose()
+    assert before.result(PATIENCE_S).seq < after.result(PATIENCE_S).seq
+    assert isinstance(wrong.exception(PATIENCE_S), ValueError)
+    assert writer.healthy
+    assert ledger.count() == 3
+
+
+def test_a_full_disk_refuses_everything_until_there_is_room(ledger: Ledger) -> None:
+    disk = Disk(ledger.engine)
+    writer = _writer(ledger)
+    opened = writer.submit(request("r1")).result(PATIENCE_S)
+    disk.full = True
+    _fill(ledger)
+    written = ledger.count()
+    assert _refused(writer.submit(response("r1", parent=opened.seq)))
+    assert not writer.healthy
+    assert _refused(writer.submit(request("r2")))
+    assert ledger.count() == written
+
+    disk.full = False
+    _until(lambda: writer.healthy)
+    assert writer.submit(refusal()).result(PATIENCE_S).seq > written
+    writer.close()
+    found = _events(ledger)
+    assert found[written : written + 2] == ["log.resumed", "llm.aborted"]
+    with ledger.engine.connect() as connection:
+        assert fsck(connection, log=ledger.log).open_requests == 0
+        cause = connection.execute(
+            text(
+                "SELECT json_extract(CAST(bytes AS TEXT), '$.cause') FROM record"
+                " WHERE event = 'log.resumed'"
+            )
+        ).scalar_one()
+    assert cause == "SQLITE_FULL"
+
+
+def test_an_io_error_refuses_and_leaves_a_whole_ledger(ledger: Ledger) -> None:
+    writer = _writer(ledger)
+    writer.submit(refusal()).result(PATIENCE_S)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    wal = ledger.home / "sallyport.db-wal"
+    resource.setrlimit(resource.RLIMIT_FSIZE, (wal.stat().st_size, hard))
+    try:
+        failed = writer.submit(refusal("lost"))
+        assert _refused(failed)
+        assert not writer.healthy
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    _until(lambda: writer.healthy)
+    writer.submit(refusal("after")).result(PATIENCE_S)
+    writer.close()
+    with ledger.engine.connect() as connection:
+        fsck(connection, log=ledger.log)
+        lost = text("SELECT 1 FROM record WHERE CAST(bytes AS TEXT) LIKE '%lost%'")
+        assert connection.execute(lost).first() is None
+
+
+def test_a_ledger_rolled_back_under_the_writer_halts_it_for_good(
+    ledger: Ledger, writer: LedgerWriter
+) -> None:
+    writer.submit(refusal()).result(PATIENCE_S)
+    with ledger.engine.begin() as connection:
+        connection.execute(text("DROP TRIGGER record_no_delete"))
+        connection.execute(text("DROP TRIGGER checkpoint_no_delete"))
+        connection.execute(text("DELETE FROM record WHERE seq = 1"))
+        connection.execute(text("DELETE FROM checkpoint WHERE size = 2"))
+    assert _refused(writer.submit(refusal()))
+    time.sleep(0.2)
+    assert not writer.healthy
+    assert ledger.count() == 1
+
+
+def test_a_rewritten_head_stops_the_writer_from_starting(ledger: Ledger) -> None:
+    with ledger.engine.begin() as connection:
+        connection.execute(text("DROP TRIGGER checkpoint_no_update"))
+        connection.execute(text("UPDATE checkpoint SET note = 'x'"))
+    with pytest.raises(AuditUnavailableError):
+        _writer(ledger)
+
+
+def test_a_closed_writer_commits_what_waits_and_refuses_the_rest(
+    ledger: Ledger,
+) -> None:
+    writer = _writer(ledger)
+    futures = [writer.submit(refusal()) for _ in range(300)]
+    writer.close()
+    assert [future.result(0).seq for future in futures] == list(range(1, 301))
+    assert _refused(writer.submit(refusal()))
+    assert not writer.healthy
+    writer.close()
+    assert ledger.count() == 301
+
+
+async def _cancelled(writer: LedgerWriter, draft: Draft, *, blocked: Engine) -> None:
+    """Await ``draft`` and give up while another process holds the database."""
+    with blocked.begin():
+        task = asyncio.create_task(writer.append(draft))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+def test_a_request_whose_caller_went_away_is_recorded_as_aborted(
+    ledger: Ledger, writer: LedgerWriter
+) -> None:
+    blocker = connect(Path(str(ledger.engine.url.database)))
+    asyncio.run(_cancelled(writer, request("r1"), blocked=blocker))
+    blocker.dispose()
+    _until(lambda: Event.LLM_ABORTED in _events(ledger))
+    assert ledger.count("open_request") == 0
+
+
+def test_an_outcome_is_recorded_though_its_caller_went_away(
+    ledger: Ledger, writer: LedgerWriter
+) -> None:
+    opened = writer.submit(request("r1")).result(PATIENCE_S)
+    blocker = connect(Path(str(ledger.engine.url.database)))
+    ended = response("r1", parent=opened.seq)
+    asyncio.run(_cancelled(writer, ended, blocked=blocker))
+    blocker.dispose()
+    _until(lambda: Event.LLM_RESPONSE in _events(ledger))
+    assert ledger.count("open_request") == 0
+
+
+def test_awaiting_gives_the_receipt(writer: LedgerWriter) -> None:
+    assert asyncio.run(writer.append(refusal())).seq == 1

@@ -1,0 +1,143 @@
+"""A gateway over fakes: real policies, a scripted engine, a ledger in memory."""
+
+import asyncio
+import datetime as dt
+import json
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from starlette.applications import Starlette
+
+from appliance.api.app import build_app
+from appliance.compose import core_files
+from appliance.errors import AuditUnavailableError, AuthenticationError
+from appliance.identity.keys import Caller
+from appliance.ledger.append import Receipt
+from appliance.ledger.events import Draft, encode_record
+from appliance.policy.compile import compile_policies
+from appliance.policy.facts import ModelFacts, SiteFacts
+from appliance.request_flow import HostView, RequestFlow, ServedModel
+from appliance.settings import ServerSettings
+from tests.support.fake_engine import FakeEngine
+
+NOW = dt.datetime(2026, 11, 22, 8, 4, 29, tzinfo=dt.UTC)
+KEY = "a-valid-key"
+CALLER = Caller(
+    key_id="k1",
+    key_expires=NOW + dt.timedelta(days=1),
+    team="claims",
+    clearance="internal",
+    default_class="internal",
+)
+SITE = SiteFacts(
+    site="blr-07",
+    region="in-blr",
+    jurisdictions=("IN",),
+    not_before=NOW - dt.timedelta(days=1),
+    not_after=NOW + dt.timedelta(days=1),
+)
+MODEL = ModelFacts(
+    name="demo",
+    sha256="ab" * 32,
+    origin="Sallyport",
+    licence="Apache-2.0",
+    allowed_regions=("in-blr",),
+)
+
+
+class FixedClock:
+    """A clock whose wall time stands still and whose monotonic time counts calls."""
+
+    def __init__(self) -> None:
+        self._ticks = 0
+
+    def now(self) -> dt.datetime:
+        return NOW
+
+    def monotonic_ns(self) -> int:
+        self._ticks += 1_000_000
+        return self._ticks
+
+
+@dataclass
+class MemoryLedger:
+    """Keeps records as the real one would write them; fails when told to."""
+
+    records: list[dict[str, Any]] = field(default_factory=list)
+    fails_on: str = ""
+    slow: asyncio.Event | None = None
+
+    async def append(self, draft: Draft) -> Receipt:
+        if self.slow is not None:
+            await self.slow.wait()
+        if self.fails_on and str(draft.event).startswith(self.fails_on):
+            raise AuditUnavailableError("the ledger cannot write")
+        seq = len(self.records)
+        data = encode_record(draft, seq=seq, now=NOW, origin="test")
+        self.records.append(json.loads(data))
+        return Receipt(seq=seq, leaf=bytes(32), size=seq + 1, root=bytes(32))
+
+    def events(self) -> list[str]:
+        return [record["event"] for record in self.records]
+
+
+@dataclass
+class FakeHost:
+    """One team, one model."""
+
+    shown: HostView
+
+    def view(self) -> HostView:
+        return self.shown
+
+    def identify(self, credential: str) -> Caller:
+        if credential != KEY:
+            raise AuthenticationError
+        return CALLER
+
+
+@dataclass
+class Gateway:
+    """The application and everything a test looks at."""
+
+    app: Starlette
+    flow: RequestFlow
+    engine: FakeEngine
+    ledger: MemoryLedger
+    host: FakeHost
+
+
+def gateway(
+    *,
+    engine: FakeEngine | None = None,
+    site: SiteFacts | None = SITE,
+    model: ModelFacts = MODEL,
+    settings: ServerSettings | None = None,
+) -> Gateway:
+    """Build one, with the shipped core policies."""
+    engine = engine or FakeEngine()
+    ledger = MemoryLedger()
+    view = HostView(
+        models={
+            model.name: ServedModel(
+                facts=model, generation=1, activated_s=1, engine=engine
+            )
+        },
+        policy_set=compile_policies(core_files()),
+        site=site,
+    )
+    host = FakeHost(view)
+    clock = FixedClock()
+    flow = RequestFlow(host=host, ledger=ledger, clock=clock)
+    app = build_app(
+        flow=flow,
+        host=host,
+        settings=settings or ServerSettings(),
+        clock=clock,
+        not_ready=tuple,
+    )
+    return Gateway(app=app, flow=flow, engine=engine, ledger=ledger, host=host)
+
+
+def without_regions() -> ModelFacts:
+    return replace(MODEL, allowed_regions=())

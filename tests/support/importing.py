@@ -1,0 +1,174 @@
+"""A commissioned host in a scratch folder, ready to import bundles."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import Connection, Engine, text
+
+from appliance.db.session import create_database, open_database
+from appliance.import_host import Examine, ImportHost
+from appliance.intake import trust_state
+from appliance.ledger.append import append
+from appliance.ledger.commission import commission, open_ledger
+from appliance.ledger.events import Draft
+from appliance.ledger.head import LogIdentity
+from appliance.registry import catalogue
+from appliance.registry.store import Store
+from bundleformat.digest import sha256_of
+from bundleformat.gguf import ModelFacts, read_facts
+from tests.support.publisher import NOW, Published
+
+TABLES = ("trust_file", "trust_floor", "generation", "record", "checkpoint")
+"""Every table an import may write."""
+
+
+class Clock:
+    """A clock that shows what it was set to."""
+
+    def __init__(self, moment: dt.datetime = NOW) -> None:
+        self.moment = moment
+
+    def now(self) -> dt.datetime:
+        return self.moment
+
+    def monotonic_ns(self) -> int:
+        return 0
+
+
+def examine_here(path: Path, *, where: str) -> ModelFacts:
+    """Examine a model in this process: quick, for tests of other things."""
+    assert where
+    with path.open("rb") as file:
+        return read_facts(file, size_bytes=path.stat().st_size)
+
+
+def load_nothing(path: Path) -> None:
+    """Stand for an engine that can load everything."""
+    assert path.is_file()
+
+
+def accept_policies(policies: tuple[tuple[str, bytes], ...]) -> None:
+    """Accept any policies."""
+    assert all(name and data for name, data in policies)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Host:
+    """A host's home folder, open."""
+
+    home: Path
+    database: Engine
+    log: LogIdentity
+    signer: Ed25519PrivateKey
+    clock: Clock
+
+    @property
+    def staging(self) -> Path:
+        return self.home / "staging"
+
+    @property
+    def store(self) -> Store:
+        return Store(self.home / "store")
+
+    def append(self, connection: Connection, drafts: Sequence[Draft]) -> object:
+        return append(
+            connection,
+            drafts,
+            log=self.log,
+            signer=self.signer,
+            now=self.clock.now(),
+        )
+
+    def parts(self, *, examine: Examine = examine_here) -> ImportHost:
+        """Return what the import flow works with on this host."""
+        return ImportHost(
+            database=self.database,
+            staging=self.staging,
+            store=self.store,
+            clock=self.clock,
+            append_records=self.append,
+            check_policies=accept_policies,
+            trial_load=load_nothing,
+            examine=examine,
+        )
+
+    def trust(self, bundle: Published) -> None:
+        """Trust the first root of ``bundle``'s publisher for its channel."""
+        with self.database.begin() as connection:
+            trust_state.save(
+                connection,
+                channel=bundle.manifest.channel,
+                state=bundle.state(),
+                floor=None,
+            )
+
+    def active(self) -> dict[str, int]:
+        """Return the active version of each channel, every artifact of it checked."""
+        with self.database.begin() as connection:
+            generations = catalogue.active_generations(connection)
+        for generation in generations:
+            for artifact in generation.manifest.artifacts:
+                path = self.store.path_of(artifact.sha256)
+                assert sha256_of(path.read_bytes()) == artifact.sha256
+                assert path.stat().st_mode & 0o777 == 0o444
+        return {each.channel: each.version for each in generations}
+
+    def events(self, name: str) -> list[bytes]:
+        """Return the bytes of every record of that event."""
+        query = text("SELECT bytes FROM record WHERE event = :name ORDER BY seq")
+        with self.database.begin() as connection:
+            return list(connection.execute(query, {"name": name}).scalars())
+
+    def rows(self) -> dict[str, list[tuple[object, ...]]]:
+        """Return every row an import could have written."""
+        with self.database.begin() as connection:
+            return {
+                table: [
+                    tuple(row)
+                    for row in connection.execute(text(f"SELECT * FROM {table}"))  # noqa: S608 - fixed names
+                ]
+                for table in TABLES
+            }
+
+    def files(self) -> dict[str, bytes]:
+        """Return every file below the home but the database."""
+        return {
+            str(path.relative_to(self.home)): path.read_bytes()
+            for path in sorted(self.home.rglob("*"))
+            if path.is_file() and not path.name.startswith("sallyport.db")
+        }
+
+    def close(self) -> None:
+        self.database.dispose()
+
+
+def new_host(home: Path, *trusted: Published) -> Host:
+    """Commission a host in ``home`` that trusts the publishers of ``trusted``."""
+    for folder in ("staging", "store", "keys"):
+        (home / folder).mkdir(parents=True)
+    create_database(home / "sallyport.db").dispose()
+    database = open_database(home / "sallyport.db")
+    with database.begin() as connection:
+        commission(
+            connection,
+            key_path=home / "keys" / "ledger.key",
+            site="test.example",
+            tool="sallyport/test",
+            now=NOW,
+        )
+    database.dispose()
+    host = open_host(home)
+    for bundle in trusted:
+        host.trust(bundle)
+    return host
+
+
+def open_host(home: Path) -> Host:
+    """Open the host in ``home`` as another process would."""
+    database = open_database(home / "sallyport.db")
+    with database.begin() as connection:
+        log, signer = open_ledger(connection, key_path=home / "keys" / "ledger.key")
+    return Host(home=home, database=database, log=log, signer=signer, clock=Clock())

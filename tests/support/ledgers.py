@@ -1,0 +1,109 @@
+"""A commissioned ledger in a scratch folder, and drafts to fill it with."""
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import Engine, text
+
+from appliance.db.session import create_database
+from appliance.ledger.append import LogIdentity, Receipt, append
+from appliance.ledger.commission import commission, load_key
+from appliance.ledger.events import Draft, Event, Outcome
+
+NOW = dt.datetime(2026, 11, 22, 8, 4, 29, 123456, tzinfo=dt.UTC)
+SHA = "ab" * 32
+TOOL = "sallyport/test"
+
+
+class FixedClock:
+    """A clock that stands still."""
+
+    def now(self) -> dt.datetime:
+        return NOW
+
+    def monotonic_ns(self) -> int:
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ledger:
+    """A ledger with its genesis record, and everything needed to append to it."""
+
+    engine: Engine
+    log: LogIdentity
+    signer: Ed25519PrivateKey
+    home: Path
+
+    def append(self, drafts: Sequence[Draft]) -> tuple[Receipt, ...]:
+        """Append ``drafts`` in one committed transaction."""
+        with self.engine.begin() as connection:
+            return append(connection, drafts, log=self.log, signer=self.signer, now=NOW)
+
+    def count(self, table: str = "record") -> int:
+        """Return the number of rows of ``table``."""
+        with self.engine.connect() as connection:
+            counted = connection.execute(text(f"SELECT count(*) FROM {table}"))  # noqa: S608 - fixed names
+            return int(counted.scalar_one())
+
+
+@contextmanager
+def ledger_in(home: Path, *, site: str = "test.example") -> Iterator[Ledger]:
+    """Yield a commissioned ledger in the empty folder ``home``."""
+    engine = create_database(home / "sallyport.db")
+    key_path = home / "keys" / "ledger.key"
+    with engine.begin() as connection:
+        log = commission(connection, key_path=key_path, site=site, tool=TOOL, now=NOW)
+    yield Ledger(engine=engine, log=log, signer=load_key(key_path), home=home)
+    engine.dispose()
+
+
+def request(request_id: str, *, team: str = "claims") -> Draft:
+    """Return a draft of an ``llm.request``."""
+    return Draft(
+        event=Event.LLM_REQUEST,
+        outcome=Outcome.ALLOWED,
+        team=team,
+        request_id=request_id,
+        fields={
+            "actor": {"key_id": "W1sF0wRy"},
+            "model": {"name": "demo", "sha256": SHA, "generation": 1},
+            "labels": {"class": "pii", "region": "in-blr", "requested_class": None},
+            "policy": {"decision": "allow", "ids": ("base",), "set_sha256": SHA},
+            "params": {"stream": True, "max_tokens": 16, "temperature": "0.7"},
+            "prompt_tokens": 12,
+        },
+    )
+
+
+def response(
+    request_id: str, *, parent: int, outcome: Outcome = Outcome.OK, team: str = "claims"
+) -> Draft:
+    """Return a draft of an ``llm.response``."""
+    return Draft(
+        event=Event.LLM_RESPONSE,
+        outcome=outcome,
+        team=team,
+        request_id=request_id,
+        fields={
+            "parent": str(parent),
+            "status": 200,
+            "finish_reason": "stop",
+            "prompt_tokens": 12,
+            "completion_tokens": 3,
+            "ttft_ms": 5,
+            "total_ms": 9,
+        },
+    )
+
+
+def refusal(code: str = "invalid-api-key") -> Draft:
+    """Return a draft of an ``llm.refused``, which opens and ends nothing."""
+    return Draft(
+        event=Event.LLM_REFUSED,
+        outcome=Outcome.REFUSED,
+        fields={"code": code, "status": 401},
+    )

@@ -1,0 +1,174 @@
+"""A real host in a folder: commissioned, loaded from a signed bundle, served."""
+
+import datetime as dt
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from openai import OpenAI
+
+from appliance import admin_flow, commission_flow, import_flow
+from appliance.clock import SystemClock
+from appliance.compose import import_host, open_host
+from appliance.home import Home
+from bundleformat.site_certificate import SiteCertificate, issue
+from tests.support.publisher import Published, make_root, new_keys, publish_bundle
+
+REGION = "in-blr"
+START_LIMIT_S = 60.0
+STOP_LIMIT_S = 60.0
+LISTENING = re.compile(r"http://127\.0\.0\.1:\d+")
+
+
+@dataclass
+class RealHost:
+    """A commissioned home folder and, while started, its server process."""
+
+    home: Path
+    bundle: Published
+    key: str = ""
+    process: subprocess.Popen[bytes] | None = None
+    url: str = ""
+    starts: int = 0
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def database(self) -> Path:
+        return self.home / "sallyport.db"
+
+    @property
+    def log(self) -> Path:
+        return self.home.parent / f"server-{self.starts}.log"
+
+    def start(self) -> "RealHost":
+        """Start ``sallyport serve`` and return when it listens."""
+        self.starts += 1
+        with self.log.open("wb") as sink:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "appliance", "serve", "--port", "0"],
+                env={
+                    **os.environ,
+                    "SALLYPORT_HOME": str(self.home),
+                    **self.environment,
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+            )
+        deadline = time.monotonic() + START_LIMIT_S
+        while time.monotonic() < deadline and self.process.poll() is None:
+            found = LISTENING.search(self.log.read_text())
+            if found:
+                self.url = found.group()
+                return self
+            time.sleep(0.02)
+        raise AssertionError(self.log.read_text())
+
+    def kill(self) -> None:
+        """End the server as a power cut would."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+
+    def stop(self) -> int:
+        """Stop the server as an operator would and return its exit status."""
+        if self.process is None:
+            return 0
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(STOP_LIMIT_S)
+        self.process = None
+        return status
+
+    def client(self, key: str | None = None, *, retries: int = 0) -> OpenAI:
+        """The official client, with strict validation of every response."""
+        return OpenAI(
+            base_url=f"{self.url}/v1",
+            api_key=key or self.key,
+            max_retries=retries,
+            _strict_response_validation=True,
+        )
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run ``sallyport`` on this host."""
+        return subprocess.run(
+            [sys.executable, "-m", "appliance", *arguments],
+            env={**os.environ, "SALLYPORT_HOME": str(self.home), **self.environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def records(self, event: str | None = None) -> list[dict[str, Any]]:
+        """Every record of the ledger, or those of one event."""
+        with sqlite3.connect(f"file:{self.database}?mode=ro", uri=True) as connection:
+            rows = connection.execute("SELECT bytes FROM record ORDER BY seq")
+            records = [json.loads(row[0]) for row in rows]
+        connection.close()
+        return [r for r in records if event is None or r["event"] == event]
+
+
+def commission(
+    folder: Path,
+    *,
+    models: Sequence[tuple[str, Path]],
+    policies: Sequence[tuple[str, bytes]] = (),
+    settings: str = "",
+    team: str = "claims",
+) -> RealHost:
+    """Make a host below ``folder`` that has imported a bundle and knows one team."""
+    now = SystemClock().now().replace(microsecond=0)
+    keys = new_keys()
+    root = make_root(keys, expires=now + dt.timedelta(days=30))
+    bundle = publish_bundle(
+        folder / "bundle",
+        models=[(name, path, None) for name, path in models],
+        policies=policies,
+        keys=keys,
+        roots=[root],
+        created=now,
+        expires=now + dt.timedelta(days=30),
+    )
+    home = Home(folder / "home")
+    commission_flow.initialise_trust(
+        home, root, fingerprint=bundle.fingerprint, clock=SystemClock()
+    )
+    (home.root / "sallyport.toml").write_text(settings or "[engine]\nthreads = 1\n")
+    host = open_host(home.root)
+    certificate = SiteCertificate(
+        site="blr-07",
+        region=REGION,
+        jurisdictions=("IN",),
+        not_before=now - dt.timedelta(days=1),
+        not_after=now + dt.timedelta(days=30),
+    )
+    admin_flow.install_site(host, issue(certificate, keys.compliance))
+    import_flow.import_bundle(import_host(host), bundle.folder)
+    key, _ = admin_flow.create_key(
+        host, team=team, name="", lifetime=dt.timedelta(days=1)
+    )
+    host.database.dispose()
+    return RealHost(home=home.root, bundle=bundle, key=key.secret_text)
+
+
+@contextmanager
+def serving(host: RealHost) -> Iterator[RealHost]:
+    """Start the host's server, and stop it whatever happens."""
+    host.start()
+    try:
+        yield host
+    finally:
+        if host.process is not None:
+            host.process.terminate()
+            host.process.wait(STOP_LIMIT_S)

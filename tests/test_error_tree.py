@@ -1,0 +1,101 @@
+"""Every error class is usable at every edge: command line, HTTP, ledger."""
+
+import re
+
+import pytest
+
+import appliance.errors  # noqa: F401 - defines leaves of the tree
+from appliance.api.errors import error_body, error_response
+from appliance.errors import (
+    AuthenticationError,
+    ContextLengthError,
+    OverloadedError,
+    PolicyDeniedError,
+    RequestRefusedError,
+)
+from bundleformat.errors import Error, FaultError, RefusalError, UsageError
+
+
+def every_class(root: type[Error] = Error) -> list[type[Error]]:
+    found = [root]
+    for child in root.__subclasses__():
+        found += every_class(child)
+    return found
+
+
+def build(kind: type[Error]) -> Error:
+    if kind is PolicyDeniedError:
+        return PolicyDeniedError(policy_ids=("core-x",), reasons=("because",))
+    if kind is AuthenticationError:
+        return AuthenticationError()
+    if kind is ContextLengthError:
+        return ContextLengthError(limit_tokens=8, prompt_tokens=9, new_tokens=1)
+    if kind is OverloadedError:
+        return OverloadedError("full", retry_after_s=3)
+    return kind("a problem")
+
+
+CLASSES = every_class()
+
+
+def test_every_code_is_stable_kebab_case_and_belongs_to_one_class() -> None:
+    codes = [kind.code for kind in CLASSES]
+    assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", code) for code in codes)
+    assert len(set(codes)) == len(codes)
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_every_class_has_an_exit_status_of_its_branch(kind: type[Error]) -> None:
+    expected = {UsageError: 2, RefusalError: 3, FaultError: 4}
+    for branch, status in expected.items():
+        if issubclass(kind, branch):
+            assert kind.exit_status == status
+            return
+    assert kind is Error
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_every_class_answers_http_in_openais_shape(kind: type[Error]) -> None:
+    error = build(kind)
+    response = error_response(error, request_id="req-1")
+    assert 400 <= response.status_code < 600
+    assert response.status_code == kind.http_status
+    inner = error_body(error)["error"]
+    assert set(inner) >= {"message", "type", "param", "code"}
+    assert inner["code"] == kind.code.replace("-", "_")
+    assert inner["type"].endswith("_error")
+
+
+def test_a_refusal_is_never_the_servers_fault_over_http() -> None:
+    for kind in CLASSES:
+        if issubclass(kind, RefusalError):
+            assert kind.http_status < 500
+        if issubclass(kind, FaultError):
+            assert kind.http_status >= 500
+
+
+def test_text_is_built_from_fields() -> None:
+    error = RefusalError("size differs", where="c/ab", expected="3", actual="4")
+    assert (error.where, error.expected, error.actual) == ("c/ab", "3", "4")
+    assert error.text() == "c/ab: size differs; expected 3, found 4"
+
+
+def test_every_way_of_being_unauthenticated_reads_the_same() -> None:
+    assert str(AuthenticationError()) == str(AuthenticationError())
+    assert vars(AuthenticationError()) == vars(AuthenticationError())
+
+
+def test_a_denial_names_its_policies_and_reasons() -> None:
+    inner = error_body(build(PolicyDeniedError))["error"]
+    assert inner["policy_ids"] == ["core-x"]
+    assert inner["reasons"] == ["because"]
+
+
+def test_an_overload_says_when_to_come_back() -> None:
+    response = error_response(build(OverloadedError), request_id="r")
+    assert response.headers["retry-after"] == "3"
+
+
+def test_a_refused_field_is_named() -> None:
+    error = RequestRefusedError("too big", param="max_tokens")
+    assert error_body(error)["error"]["param"] == "max_tokens"
