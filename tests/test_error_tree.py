@@ -13,6 +13,7 @@ from appliance.errors import (
     PolicyDeniedError,
     RequestRefusedError,
 )
+from appliance.ledger.events import Draft, Event, Outcome
 from bundleformat.errors import Error, FaultError, RefusalError, UsageError
 
 
@@ -72,6 +73,16 @@ def test_a_refusal_is_never_the_servers_fault_over_http() -> None:
             assert kind.http_status < 500
         if issubclass(kind, FaultError):
             assert kind.http_status >= 500
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_every_class_can_be_the_reason_of_a_record(kind: type[Error]) -> None:
+    draft = Draft(
+        event=Event.LLM_REFUSED,
+        outcome=Outcome.REFUSED,
+        fields={"code": kind.code, "status": kind.http_status},
+    )
+    assert draft.fields["code"] == kind.code
 
 
 def test_text_is_built_from_fields() -> None:

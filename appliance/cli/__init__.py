@@ -79,7 +79,7 @@ def _run(given: list[str]) -> int:
         status = app(args=given, prog_name=PROGRAM, standalone_mode=False)
     except typer.TyperException as error:
         message = error.format_message()
-        if not given or given[-1] in GROUPS:
+        if message.lstrip().startswith("Usage:"):
             # Called without a command: the message is the help text.
             note(message)
             return UsageError.exit_status

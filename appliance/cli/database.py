@@ -4,8 +4,7 @@ import typer
 
 from appliance.cli.options import Json, home
 from appliance.cli.output import show
-from appliance.db.session import create_database
-from appliance.errors import HostNotReadyError
+from appliance.db.session import check_commissioned, create_database
 
 app = typer.Typer(help="The schema of this host's database.", no_args_is_help=True)
 
@@ -14,8 +13,7 @@ app = typer.Typer(help="The schema of this host's database.", no_args_is_help=Tr
 def upgrade(as_json: Json = False) -> None:
     """Bring the database to this release's schema; nothing is lost."""
     place = home().database
-    if not place.is_file():
-        raise HostNotReadyError("this host has not been commissioned", where=str(place))
+    check_commissioned(place)
     create_database(place).dispose()
     show(
         {"database": str(place)},

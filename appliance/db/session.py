@@ -33,12 +33,7 @@ def open_database(path: Path) -> Engine:
         HostNotReadyError: There is no database, or its schema is another release's.
         StorageFaultError: The file cannot be read as a database.
     """
-    if not path.is_file():
-        raise HostNotReadyError(
-            "this host has not been commissioned",
-            where=str(path),
-            hint="Run: sallyport trust init --root FILE --fingerprint HEX",
-        )
+    check_commissioned(path)
     engine = connect(path)
     try:
         with engine.connect() as connection:
@@ -57,6 +52,20 @@ def open_database(path: Path) -> Engine:
             hint="Run: sallyport db upgrade",
         )
     return engine
+
+
+def check_commissioned(path: Path) -> None:
+    """Check that there is a database at ``path``.
+
+    Raises:
+        HostNotReadyError: There is none.
+    """
+    if not path.is_file():
+        raise HostNotReadyError(
+            "this host has not been commissioned",
+            where=str(path),
+            hint="Run: sallyport trust init --root FILE --fingerprint HEX",
+        )
 
 
 def create_database(path: Path) -> Engine:

@@ -63,7 +63,9 @@ def play(stage: Stage, *, model: Path | None) -> None:
     _auditor(stage, vkey)
     stage.say(
         "",
-        "Every step went as told. What to try next, from the scratch folder:",
+        f"Every step went as told. Everything is still in {stage.folder}",
+        "What to try next, from the folder of the clone:",
+        "   source .venv/bin/activate",
         f"   cd {stage.folder} && export SALLYPORT_HOME=$PWD/host",
         "   sallyport serve             and point any OpenAI client at it",
         "   sallyport audit status      what the ledger holds",
