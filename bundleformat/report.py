@@ -1,12 +1,16 @@
-"""How a command line reports an error of the tree; the same on both machines.
+"""What both command lines say alike: an error, and a bundle for machines.
 
-For reading: ``PROGRAM: refused: digest-mismatch: c/ab/…: …`` and then
-``hint: …``. For machines: one JSON object with the error's fields.
+An error reads ``PROGRAM: refused: digest-mismatch: c/ab/…: …`` and then
+``hint: …``; for machines it is one JSON object with the error's fields.
 """
 
 import json
+from typing import Any
 
 from bundleformat.errors import Error, FaultError, RefusalError, UsageError
+from bundleformat.manifest import Artifact
+from bundleformat.moments import format_moment
+from bundleformat.verify import VerifiedBundle
 
 
 def error_lines(error: Error, *, program: str, as_json: bool) -> tuple[str, ...]:
@@ -33,3 +37,38 @@ def _kind(error: Error) -> str:
     if isinstance(error, RefusalError):
         return "refused"
     return "fault" if isinstance(error, FaultError) else "error"
+
+
+def bundle_value(bundle: VerifiedBundle) -> dict[str, Any]:
+    """Return what ``--json`` shows of a verified bundle."""
+    manifest = bundle.manifest
+    return {
+        "channel": manifest.channel,
+        "version": manifest.version,
+        "created": format_moment(manifest.created),
+        "expires": format_moment(bundle.expires),
+        "root_version": bundle.root_version,
+        "signed_by": list(bundle.signed_by),
+        "artifacts": [_artifact_value(item) for item in manifest.artifacts],
+    }
+
+
+def _artifact_value(artifact: Artifact) -> dict[str, Any]:
+    value: dict[str, Any] = {
+        "kind": artifact.kind,
+        "name": artifact.name,
+        "path": artifact.path,
+        "size_bytes": artifact.size_bytes,
+        "sha256": artifact.sha256,
+        "chunks": len(artifact.chunks),
+    }
+    if artifact.model is not None:
+        terms = artifact.model
+        value |= {
+            "licence": terms.licence,
+            "origin": terms.origin,
+            "allowed_regions": list(terms.allowed_regions),
+            "architecture": terms.architecture,
+            "context_length": terms.context_length,
+        }
+    return value

@@ -9,6 +9,7 @@ import typer
 from bundleformat.errors import MissingError, StorageFaultError
 from bundleformat.limits import DEFAULT_LIMITS
 from bundleformat.moments import whole_second
+from bundleformat.report import bundle_value
 from bundleformat.trust import TrustState, fingerprint, initial_state
 from bundleformat.verify import VerifiedBundle, verify_chunks, verify_metadata
 from bundleformat.volume import Volume
@@ -16,7 +17,7 @@ from bundler.arguments import parse_chunk_size, parse_days, parse_source_date
 from bundler.build_flow import BuildPlan, build_bundle
 from bundler.cli_keys import PassphraseFile
 from bundler.keys import load_signer
-from bundler.output import bundle_lines, bundle_value, meter, show
+from bundler.output import bundle_lines, meter, show
 from bundler.pack import check_absent
 from bundler.passphrase import Passphrases
 from bundler.publish import PublishingKeys

@@ -14,7 +14,7 @@ from typing import Any, Final
 import typer
 
 from bundleformat.errors import Error
-from bundleformat.manifest import Artifact, Manifest
+from bundleformat.manifest import Manifest
 from bundleformat.moments import format_moment
 from bundleformat.report import error_lines
 from bundleformat.verify import VerifiedBundle
@@ -55,41 +55,6 @@ def meter(*, as_json: bool) -> Iterator[Meter]:
             yield bar
     else:
         yield LineMeter()
-
-
-def bundle_value(bundle: VerifiedBundle) -> dict[str, Any]:
-    """Return what ``--json`` shows of a verified bundle."""
-    manifest = bundle.manifest
-    return {
-        "channel": manifest.channel,
-        "version": manifest.version,
-        "created": format_moment(manifest.created),
-        "expires": format_moment(bundle.expires),
-        "root_version": bundle.root_version,
-        "signed_by": list(bundle.signed_by),
-        "artifacts": [_artifact_value(item) for item in manifest.artifacts],
-    }
-
-
-def _artifact_value(artifact: Artifact) -> dict[str, Any]:
-    value: dict[str, Any] = {
-        "kind": artifact.kind,
-        "name": artifact.name,
-        "path": artifact.path,
-        "size_bytes": artifact.size_bytes,
-        "sha256": artifact.sha256,
-        "chunks": len(artifact.chunks),
-    }
-    if artifact.model is not None:
-        terms = artifact.model
-        value |= {
-            "licence": terms.licence,
-            "origin": terms.origin,
-            "allowed_regions": list(terms.allowed_regions),
-            "architecture": terms.architecture,
-            "context_length": terms.context_length,
-        }
-    return value
 
 
 def bundle_lines(bundle: VerifiedBundle) -> tuple[str, ...]:

@@ -9,9 +9,9 @@ from appliance import import_flow
 from appliance.cli.options import Json, host
 from appliance.cli.output import show, table
 from appliance.cli.progress import watched
-from appliance.clock import rfc3339
 from appliance.compose import import_host
 from appliance.import_host import ImportPlan
+from bundleformat.report import bundle_value
 from bundleformat.verify import VerifiedBundle
 
 app = typer.Typer(help="What came on a medium.", no_args_is_help=True)
@@ -29,7 +29,7 @@ Channel = Annotated[
 def inspect(medium: Medium, channel: Channel = None, as_json: Json = False) -> None:
     """Show who signed a bundle and what it delivers; reads only small files."""
     bundle = import_flow.inspect_bundle(import_host(host()), medium, channel=channel)
-    show(_value(bundle), (*_heading(bundle), *_contents(bundle)), as_json=as_json)
+    show(bundle_value(bundle), (*_heading(bundle), *_contents(bundle)), as_json=as_json)
 
 
 @app.command()
@@ -41,7 +41,7 @@ def verify(medium: Medium, channel: Channel = None, as_json: Json = False) -> No
             opened, medium, channel=channel, observer=observer
         )
     lines = (*_heading(bundle), *_contents(bundle), "every byte agrees with its digest")
-    show(_value(bundle), lines, as_json=as_json)
+    show(bundle_value(bundle), lines, as_json=as_json)
 
 
 @app.command("import")
@@ -69,7 +69,7 @@ def import_(
             opened, medium, channel=channel, observer=observer
         )
     value = {
-        **_value(done.bundle),
+        **bundle_value(done.bundle),
         "generation": done.generation,
         "already_active": done.already_active,
     }
@@ -112,32 +112,9 @@ def _contents(bundle: VerifiedBundle) -> tuple[str, ...]:
     return table(("KIND", "NAME", "BYTES", "LICENCE", "REGIONS"), rows)
 
 
-def _value(bundle: VerifiedBundle) -> dict[str, Any]:
-    manifest = bundle.manifest
-    return {
-        "channel": manifest.channel,
-        "version": manifest.version,
-        "created": rfc3339(manifest.created),
-        "expires": rfc3339(bundle.expires),
-        "root_version": bundle.root_version,
-        "signed_by": list(bundle.signed_by),
-        "artifacts": [
-            {
-                "kind": artifact.kind,
-                "name": artifact.name,
-                "path": artifact.path,
-                "size_bytes": artifact.size_bytes,
-                "sha256": artifact.sha256,
-                "chunks": len(artifact.chunks),
-            }
-            for artifact in manifest.artifacts
-        ],
-    }
-
-
 def _plan_value(plan: ImportPlan) -> dict[str, Any]:
     return {
-        **_value(plan.bundle),
+        **bundle_value(plan.bundle),
         "already_active": plan.active_generation is not None,
         "copy_bytes": plan.copy_bytes,
         "held_bytes": plan.held_bytes,

@@ -33,6 +33,16 @@ def ask(made: Gateway, headers: dict[str, str] | None = None, **fields: Any) -> 
     return asyncio.run(post(made.app, CHAT, body, headers={**AUTH, **(headers or {})}))
 
 
+def begin(made: Gateway, *, stream: bool) -> Exchange:
+    """Start a request whose client can go away."""
+    body = {
+        "model": "demo",
+        "messages": [{"role": "user", "content": "x"}],
+        "stream": stream,
+    }
+    return Exchange(made.app, CHAT, headers=AUTH, body=json.dumps(body).encode())
+
+
 def code_of(answer: Answer) -> str:
     code: str = answer.json()["error"]["code"]
     return code
@@ -221,14 +231,7 @@ def test_a_client_that_goes_away_frees_the_engine_and_is_recorded(
     async def play() -> Gateway:
         gate = asyncio.Event()
         made = gateway(engine=FakeEngine(gate=gate))
-        body = json.dumps(
-            {
-                "model": "demo",
-                "messages": [{"role": "user", "content": "x"}],
-                "stream": stream,
-            }
-        ).encode()
-        exchange = Exchange(made.app, CHAT, headers=AUTH, body=body)
+        exchange = begin(made, stream=stream)
         while not made.engine.ids("generate"):  # noqa: ASYNC110
             await asyncio.sleep(0)
         await asyncio.sleep(0.01)
@@ -248,10 +251,7 @@ def test_a_client_that_goes_away_while_recording_leaves_nothing_held() -> None:
     async def play() -> Gateway:
         made = gateway()
         made.ledger.slow = asyncio.Event()
-        body = json.dumps(
-            {"model": "demo", "messages": [{"role": "user", "content": "x"}]}
-        ).encode()
-        exchange = Exchange(made.app, CHAT, headers=AUTH, body=body)
+        exchange = begin(made, stream=False)
         while not made.engine.ids("prepare"):  # noqa: ASYNC110
             await asyncio.sleep(0)
         await asyncio.sleep(0.01)
