@@ -2,7 +2,7 @@
 
 import sys
 
-from appliance.cli import main
+from appliance.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program())

@@ -4,7 +4,10 @@ import datetime as dt
 import hashlib
 from collections.abc import Mapping
 
+from sqlalchemy import Connection, func, select
+
 from appliance.clock import rfc3339
+from appliance.db.tables import SiteCertificateRow
 from appliance.host import OpenHost
 from appliance.identity import keys, site, teams
 from appliance.identity.keys import KeyEntry, NewKey
@@ -76,10 +79,14 @@ def set_team(
     name: str,
     *,
     clearance: str,
-    default_class: str,
+    default_class: str | None,
     levels: Mapping[str, int],
 ) -> Team:
     """Set what a team is cleared for and what its unlabelled requests count as.
+
+    Without a ``default_class`` the team keeps the one it has.
+
+    Setting what is set already is not recorded.
 
     Raises:
         UsageError: An unknown class, or a default above the clearance.
@@ -87,20 +94,24 @@ def set_team(
         StorageFaultError: The disk refused; nothing changed.
     """
     with host.change() as connection:
+        before = teams.list_teams(connection)
         team = teams.set_classes(
             connection,
             name,
             clearance=clearance,
-            default_class=default_class,
+            default_class=default_class or teams.get(connection, name).default_class,
             levels=levels,
         )
-        changed = _team_draft(Event.TEAM_CHANGED, team)
-        host.record(connection, [changed], now=host.clock.now())
+        if team not in before:
+            changed = _team_draft(Event.TEAM_CHANGED, team)
+            host.record(connection, [changed], now=host.clock.now())
     return team
 
 
 def install_site(host: OpenHost, envelope: bytes) -> SiteCertificate:
     """Install a site certificate signed by a compliance key the root names.
+
+    Installing the newest one again changes nothing and is not recorded.
 
     Raises:
         SignatureError: No such key signed it.
@@ -117,7 +128,10 @@ def install_site(host: OpenHost, envelope: bytes) -> SiteCertificate:
                 "the trust root names no compliance key",
                 hint="Make one with: sallyport-bundler root init --compliance-key FILE",
             )
+        before = _installed_certificates(connection)
         certificate = site.install(connection, envelope, keys=trusted, now=now)
+        if _installed_certificates(connection) == before:
+            return certificate
         installed = Draft(
             event=Event.SITE_CERT_INSTALLED,
             outcome=Outcome.OK,
@@ -132,6 +146,11 @@ def install_site(host: OpenHost, envelope: bytes) -> SiteCertificate:
         )
         host.record(connection, [installed], now=now)
     return certificate
+
+
+def _installed_certificates(connection: Connection) -> int:
+    count = select(func.count()).select_from(SiteCertificateRow)
+    return connection.execute(count).scalar_one()
 
 
 def _team_draft(event: Event, team: Team) -> Draft:

@@ -17,19 +17,16 @@ from sqlalchemy import Connection
 from appliance.clock import Clock
 from appliance.db.session import create_database, database_faults
 from appliance.errors import HostNotReadyError
-from appliance.home import Home
+from appliance.home import PEPPER_BYTES, Home
 from appliance.host import tool_name
 from appliance.intake import trust_state
 from appliance.ledger.append import append
 from appliance.ledger.commission import commission, open_ledger, read_identity
 from appliance.ledger.events import Draft, Event, Outcome
-from appliance.private_file import write_private_file
+from appliance.private_file import read_private_file, write_private_file
 from bundleformat.errors import ConflictError, StorageFaultError
 from bundleformat.trust import RootFacts, check_root, initial_state
 from bundleformat.trust import fingerprint as fingerprint_of
-
-PEPPER_BYTES = 32
-"""Size of the secret under which API keys are digested."""
 
 ORIGIN_PREFIX = "sallyport"
 """First part of every ledger's name."""
@@ -52,6 +49,7 @@ def initialise_trust(
 
     Raises:
         SignatureError: The fingerprint is another root's; nothing was made.
+        HostNotReadyError: Others may write to the home, or its pepper is damaged.
         ConflictError: This host already trusts a root for that channel.
         StorageFaultError: The disk refused; running it again goes on.
     """
@@ -70,6 +68,7 @@ def initialise_trust(
         ) from error
     if not home.pepper.exists():
         write_private_file(home.pepper, secrets.token_bytes(PEPPER_BYTES))
+    read_private_file(home.pepper, size_bytes=PEPPER_BYTES)
     database = create_database(home.database)
     # 3. One transaction.
     with database_faults(database), database.begin() as connection:

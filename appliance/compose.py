@@ -14,7 +14,7 @@ from appliance.api.app import build_app
 from appliance.clock import Clock, SystemClock
 from appliance.db.session import database_faults, open_database, reader
 from appliance.engine.supervisor import EngineSupervisor
-from appliance.home import Home
+from appliance.home import PEPPER_BYTES, Home
 from appliance.host import OpenHost
 from appliance.import_host import ImportHost
 from appliance.ledger.commission import open_ledger
@@ -33,12 +33,14 @@ def open_host(root: Path | None = None, *, clock: Clock | None = None) -> OpenHo
     """Open the commissioned host below ``root``, or below the default home.
 
     Raises:
-        HostNotReadyError: It is not commissioned, or a secret is missing.
+        HostNotReadyError: It is not commissioned, a secret is missing or damaged, or
+            others may write to its folders.
         MalformedError: Its settings file is not valid.
         StorageFaultError: Its database cannot be read.
         SignatureError: The ledger's key belongs to another ledger.
     """
     home = Home(home_folder(root))
+    home.check_folders()
     settings = read_settings(home.root)
     database = open_database(home.database)
     with database_faults(database), reader(database).connect() as connection:
@@ -50,7 +52,7 @@ def open_host(root: Path | None = None, *, clock: Clock | None = None) -> OpenHo
         database=database,
         log=log,
         signer=signer,
-        pepper=read_private_file(home.pepper),
+        pepper=read_private_file(home.pepper, size_bytes=PEPPER_BYTES),
     )
 
 

@@ -10,6 +10,8 @@
         ├── ContextLengthError          prompt and answer do not fit the context
         ├── ModelNotFoundError
         ├── BodyTooLargeError
+        ├── BodyTimeoutError
+        ├── ClientGoneError         nobody waits for the answer any more
         └── MediaTypeError
     FaultError
     ├── OverloadedError             queue full, draining: come back later
@@ -132,6 +134,23 @@ class MediaTypeError(RequestRefusedError):
 
     code = "unsupported-media-type"
     http_status = 415
+
+
+class BodyTimeoutError(RequestRefusedError):
+    """The request body did not arrive in time."""
+
+    code = "request-timeout"
+    http_status = 408
+
+
+class ClientGoneError(RequestRefusedError):
+    """The client went away before its request was accepted.
+
+    Its status is only ever recorded. Source: nginx's convention for 499.
+    """
+
+    code = "client-gone"
+    http_status = 499
 
 
 class OverloadedError(FaultError):

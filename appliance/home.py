@@ -1,7 +1,17 @@
 """Where everything of one host lies below its home folder."""
 
+import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
+
+from appliance.errors import HostNotReadyError
+
+PEPPER_BYTES = 32
+"""Size of the secret under which API keys are digested."""
+
+WRITABLE_BY_OTHERS = 0o022
+"""Permissions that a folder of secrets and trust must not grant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +51,54 @@ class Home:
         return self.root / "run"
 
     def create_folders(self) -> None:
-        """Create every folder, readable by the owner alone."""
-        folders = (self.root, self.ledger_key.parent, self.store, self.staging)
-        for folder in (*folders, self.run):
+        """Create every folder, readable by the owner alone.
+
+        Raises:
+            HostNotReadyError: One that was there is not safe; nothing was put in it.
+            OSError: The disk refused.
+        """
+        keys = self.ledger_key.parent
+        for folder in (self.root, keys, self.store, self.staging, self.run):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.check_folders()
+
+    def check_folders(self) -> None:
+        """Check that nobody else decides what lies in the home or among its keys.
+
+        A folder that is not there is left to those who look for what is in it.
+
+        Raises:
+            HostNotReadyError: Another user owns one of them, or may write to it.
+        """
+        for folder in (self.root, self.ledger_key.parent):
+            _check_folder(folder)
+
+
+def _check_folder(folder: Path) -> None:
+    try:
+        status = folder.stat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise HostNotReadyError(
+            "a folder of this host cannot be looked at",
+            where=str(folder),
+            actual=error.strerror or "",
+        ) from error
+    if status.st_uid != os.geteuid():
+        raise HostNotReadyError(
+            "a folder of this host belongs to another user",
+            where=str(folder),
+            expected=f"uid {os.geteuid()}",
+            actual=f"uid {status.st_uid}",
+            hint="Run this as the user who owns the home folder.",
+        )
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & WRITABLE_BY_OTHERS:
+        raise HostNotReadyError(
+            "others may write to a folder of this host",
+            where=str(folder),
+            expected=f"{mode & ~WRITABLE_BY_OTHERS:o}",
+            actual=f"{mode:o}",
+            hint="Find out what others put there before changing its permissions.",
+        )

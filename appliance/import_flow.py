@@ -2,7 +2,9 @@
 
 1. lock: one import at a time.
 2. verify: the metadata, on a scratch copy of the trust state.
-3. preflight: names, and room on the disk, from signed sizes. A preview ends here.
+3. preflight: names, that this version is no other bundle, and room on the disk,
+   from signed sizes. A preview goes on with step 6, reading the policies from the
+   medium, and ends there.
 4. copy: every artifact that is not in the store, hashed as it is copied.
 5. examine: every model, in a confined child process.
 6. check-policies: the site policies as they would be in force afterwards.
@@ -16,19 +18,31 @@ it everything was. The process may be killed anywhere: running it again
 completes. A refusal is itself a record, ``bundle.refused``, and leaves nothing of
 the refused bundle in the staging folder; a bundle refused at step 2 never had
 anything there, and cannot cost another one its unfinished copy. A fault of the
-host leaves good chunks for the next attempt.
+disk leaves good chunks for the next attempt. Any other fault at steps 5 and 7 says
+that a process died of the model: it is recorded and cleared away like a refusal.
+
+A bundle that is active already ends after step 3, unless the store has lost some
+of it. Then that is copied and examined again, and step 8 admits it together with
+the record ``bundle.repaired``. Steps 6 and 7 concern what is new and are left out,
+and so is step 9, unless the medium brings a newer root: then the trust state and
+the floor are committed with the record ``trust.updated``.
 """
 
+import contextlib
+import os
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from appliance import import_steps as steps
 from appliance.import_host import Imported, ImportHost, ImportPlan, Observer, Step
 from appliance.intake.lock import hold_import_lock
 from appliance.intake.staging import Staging
+from appliance.intake.trust_state import ChannelTrust
+from appliance.ledger.events import Outcome
 from appliance.ledger.fields import JSON
 from bundleformat.digest import sha256_of
-from bundleformat.errors import RefusalError
+from bundleformat.errors import Error, FaultError, RefusalError, StorageFaultError
 from bundleformat.verify import VerifiedBundle, verify_chunks
 from bundleformat.volume import Volume
 
@@ -91,7 +105,8 @@ def preview_import(
     """Return what importing ``medium`` would do; changes nothing, records nothing.
 
     Raises:
-        RefusalError: The import would be refused before its first byte.
+        RefusalError: The import would be refused, as far as metadata and policies
+            say; models are examined only by an import.
         StorageFaultError: There is no room for it.
     """
     watching = observer or Observer()
@@ -101,7 +116,12 @@ def preview_import(
         trust = steps.load_trust(host, channel)
         bundle = steps.verify(host, volume, trust=trust, scratch=host.staging)
         watching.on_step(Step.PREFLIGHT)
-        return steps.preflight(host, bundle)
+        plan = steps.preflight(host, bundle, trust=trust)
+        if plan.active_generation is None:
+            watching.on_step(Step.CHECK_POLICIES)
+            read = partial(steps.read_policy, volume)
+            host.check_policies(steps.policies_after(host, bundle.manifest, read=read))
+        return plan
 
 
 def import_bundle(
@@ -113,7 +133,8 @@ def import_bundle(
 ) -> Imported:
     """Import the bundle on ``medium``; afterwards it is active and on record.
 
-    Importing what is already active changes nothing and says so.
+    Importing what is already active repairs what the store has lost of it, or
+    changes nothing, and says so. A path where there is nothing leaves no record.
 
     Raises:
         RefusalError: Nothing changed but the ledger, which says what was refused.
@@ -124,11 +145,19 @@ def import_bundle(
     # 1. Lock: what lies in the staging folder is this process's from here on.
     attempt.begin(Step.LOCK)
     with hold_import_lock(host.staging):
-        volume = Volume(medium)
         try:
-            return attempt.run(volume, channel=channel)
+            return attempt.run(medium, channel=channel)
         except RefusalError as error:
-            attempt.refuse(error)
+            # A mistyped path is no medium; one that is pulled out later is.
+            if attempt.step is not Step.LOCK or os.path.lexists(medium):
+                attempt.refuse(error, outcome=Outcome.REFUSED)
+            raise
+        except StorageFaultError:
+            # The disk's fault says nothing of the bundle; good chunks stay.
+            raise
+        except FaultError as error:
+            if attempt.step in {Step.EXAMINE, Step.TRIAL_LOAD}:
+                attempt.refuse(error, outcome=Outcome.ERROR)
             raise
 
 
@@ -139,17 +168,17 @@ class _Attempt:
         self._host = host
         self._observer = observer
         self._staging = Staging(host.staging)
-        self._step = Step.LOCK
+        self.step = Step.LOCK
         # What is known of the bundle so far, for the record of a refusal.
         self._known: dict[str, JSON] = {}
 
     def begin(self, step: Step) -> None:
-        self._step = step
+        self.step = step
         self._observer.on_step(step)
 
-    def run(self, volume: Volume, *, channel: str | None) -> Imported:
+    def run(self, medium: Path, *, channel: str | None) -> Imported:
         host = self._host
-        with volume:
+        with Volume(medium) as volume:
             # 2. Verify the metadata on a scratch copy of the trust state.
             self.begin(Step.VERIFY)
             trust = steps.load_trust(host, channel)
@@ -160,9 +189,9 @@ class _Attempt:
 
             # 3. Preflight, and forget copies that are of no use to this bundle.
             self.begin(Step.PREFLIGHT)
-            plan = steps.preflight(host, bundle)
-            if plan.active_generation is not None:
-                return self._leave_active(bundle, plan.active_generation)
+            plan = steps.preflight(host, bundle, trust=trust)
+            if plan.active_generation is not None and not plan.damaged:
+                return self._leave_active(plan, plan.active_generation, trust=trust)
             wanted = steps.distinct(bundle.manifest)
             self._staging.purge(keep=wanted)
 
@@ -173,10 +202,21 @@ class _Attempt:
         # 5. Examine the models; from here on only the copies are read.
         self.begin(Step.EXAMINE)
         facts = steps.examine(host, bundle.manifest, copies)
+        if plan.active_generation is not None:
+            self.begin(Step.ADMIT)
+            active = plan.active_generation
+            repaired = steps.repair(host, bundle, copies, generation=active)
+            return self._leave_active(plan, active, trust=trust, repaired=repaired)
 
         # 6. Check the site's policies as they would be in force afterwards.
         self.begin(Step.CHECK_POLICIES)
-        host.check_policies(steps.policies_after(host, bundle.manifest, copies))
+        host.check_policies(
+            steps.policies_after(
+                host,
+                bundle.manifest,
+                read=lambda each: copies[each.sha256].read_bytes(),
+            )
+        )
 
         # 7. Load each model once where it can do no harm, with this host's limits.
         self.begin(Step.TRIAL_LOAD)
@@ -194,21 +234,51 @@ class _Attempt:
         # 10. Done.
         self.begin(Step.DONE)
         return Imported(
-            bundle=bundle, generation=generation, already_active=False, facts=facts
+            bundle=bundle,
+            generation=generation,
+            already_active=False,
+            withdrawn=plan.withdrawn,
+            facts=facts,
         )
 
-    def refuse(self, error: RefusalError) -> None:
-        """Forget the copies of a bundle that was verified; record the refusal."""
-        if self._step not in {Step.LOCK, Step.VERIFY}:
-            self._staging.purge()
-        steps.record_refusal(
-            self._host, code=error.code, step=self._step, known=self._known
-        )
+    def refuse(self, error: Error, *, outcome: Outcome) -> None:
+        """Record the refusal; then forget the copies of a bundle that was verified."""
+        try:
+            steps.record_refusal(
+                self._host,
+                code=error.code,
+                outcome=outcome,
+                step=self.step,
+                known=self._known,
+            )
+        finally:
+            if self.step not in {Step.LOCK, Step.VERIFY}:
+                # What cannot be removed now is removed by the next import; the
+                # answer to this one stays the refusal.
+                with contextlib.suppress(StorageFaultError):
+                    self._staging.purge()
 
-    def _leave_active(self, bundle: VerifiedBundle, generation: int) -> Imported:
+    def _leave_active(
+        self,
+        plan: ImportPlan,
+        generation: int,
+        *,
+        trust: ChannelTrust,
+        repaired: tuple[str, ...] = (),
+    ) -> Imported:
+        """End the import of what is active; a newer root it brought is kept."""
         self._staging.purge()
+        if plan.updates_trust:
+            self.begin(Step.ACTIVATE)
+            steps.update_trust(self._host, plan.bundle, trust=trust)
         self.begin(Step.DONE)
-        return Imported(bundle=bundle, generation=generation, already_active=True)
+        return Imported(
+            bundle=plan.bundle,
+            generation=generation,
+            already_active=True,
+            repaired=repaired,
+            trust_updated=plan.updates_trust,
+        )
 
 
 def _temporary() -> Path:

@@ -13,6 +13,7 @@ from appliance.intake.examine import examine_model
 from appliance.ledger.events import Draft
 from appliance.registry.store import Store
 from bundleformat.gguf import ModelFacts
+from bundleformat.manifest import Artifact
 from bundleformat.verify import VerifiedBundle
 
 
@@ -83,7 +84,12 @@ class ImportPlan:
     Attributes:
         bundle: The verified bundle.
         active_generation: The generation this very bundle already is, if it is
-            active; importing it then changes nothing.
+            active; importing it then repairs what has to be and changes nothing
+            else.
+        damaged: Names of what an active bundle has lost: the stored bytes are
+            missing, unreadable or no longer those admitted.
+        updates_trust: It is active already, and the medium brings a newer root.
+        withdrawn: What the channel offers now and would not offer afterwards.
         copy_bytes: What would be copied.
         held_bytes: What the store already has.
         free_bytes: Room on the store's file system.
@@ -91,6 +97,9 @@ class ImportPlan:
 
     bundle: VerifiedBundle
     active_generation: int | None
+    damaged: tuple[str, ...]
+    updates_trust: bool
+    withdrawn: tuple[Artifact, ...]
     copy_bytes: int
     held_bytes: int
     free_bytes: int
@@ -98,9 +107,24 @@ class ImportPlan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Imported:
-    """What an import did. ``facts`` are those of the models, by name."""
+    """What an import did.
+
+    Attributes:
+        bundle: The verified bundle.
+        generation: The generation it is.
+        already_active: It was active before; nothing anybody can see changed.
+        repaired: Names of what was missing or had decayed in the store of an active
+            bundle, and is whole again.
+        trust_updated: It was active before, and brought a newer root that this host
+            now trusts.
+        withdrawn: What the channel offered before and does not offer any more.
+        facts: Those of the models of a new generation, by name.
+    """
 
     bundle: VerifiedBundle
     generation: int
     already_active: bool
+    repaired: tuple[str, ...] = ()
+    trust_updated: bool = False
+    withdrawn: tuple[Artifact, ...] = ()
     facts: Mapping[str, ModelFacts] = field(default_factory=dict)

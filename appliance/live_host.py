@@ -1,16 +1,17 @@
 """A host while it serves: who may call, what is active, which engines run.
 
 ``refresh`` follows the database, where an import in another process activates a
-new generation: it starts the engines that are new, replaces the view whole, and
-closes the engines nobody needs any more once their requests have ended. A
-generation that cannot be served is reported by ``not_ready`` and leaves the
-previous one serving.
+new generation. Policies and the site certificate take effect at once or, if they
+cannot be read, nothing is served at all. Models take effect as their engines
+load; one that cannot be loaded is missing, reported by ``not_ready``, and tried
+again ever more rarely. An engine nobody needs any more is closed when its
+requests have ended.
 """
 
 import asyncio
 import datetime as dt
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -29,8 +30,14 @@ from appliance.registry.catalogue import ActiveModel, active_models, active_poli
 from appliance.registry.store import Store
 from appliance.request_flow import HostView, ServedModel
 from bundleformat.digest import Sha256, sha256_of
-from bundleformat.errors import DigestMismatchError, Error
+from bundleformat.errors import DigestMismatchError, Error, StorageFaultError
 from bundleformat.site_certificate import SiteCertificate
+
+RETRY_MIN_S = 1.0
+"""First wait before loading again what could not be loaded; it doubles each time."""
+
+RETRY_MAX_S = 60.0
+"""Longest such wait."""
 
 DRAIN_POLL_S = 0.1
 """How often a retiring engine is asked whether it still works. Unit: seconds."""
@@ -59,14 +66,17 @@ class LiveHost:
         record: Callable[[Draft], object],
     ) -> None:
         self._host = host
-        self._record = record
         self._store = store
         self._core = core
+        self._record = record
         self._snapshot: Snapshot | None = None
         self._view: HostView | None = None
         self._engines: dict[str, EngineSupervisor] = {}
         self._retiring: set[asyncio.Task[None]] = set()
-        self._problem = ""
+        self._closing: asyncio.Future[None] | None = None
+        self._problems: tuple[str, ...] = ()
+        self._retry_ns = 0
+        self._retry_s = RETRY_MIN_S
 
     def view(self) -> HostView:
         """Return what is active now.
@@ -93,42 +103,65 @@ class LiveHost:
             )
 
     def not_ready(self) -> tuple[str, ...]:
-        """Return the parts that cannot serve now; empty when all can."""
-        missing = [self._problem] if self._problem else []
-        if self._view is None or not self._view.models:
-            missing.append("models")
-        if self._view is not None and self._view.site is None:
-            missing.append("site-certificate")
-        view = self._view.models if self._view is not None else {}
-        for name, model in view.items():
-            if not self._engines[model.facts.sha256].ready:
-                missing.append(f"engine:{name}")
-        return tuple(missing)
+        """Return the kinds of part that cannot serve now; empty when all can.
 
-    async def follow(self) -> None:
-        """Make the view what the database says is active.
+        Whoever asks needs no key, so no model is named.
+        """
+        view = self._view
+        missing = set(self._problems)
+        if view is None or not view.models:
+            missing.add("models")
+        if view is not None and view.site is None:
+            missing.add("site-certificate")
+        if not all(engine.ready for engine in self._engines.values()):
+            missing.add("engines")
+        return tuple(sorted(missing))
+
+    async def start(self) -> None:
+        """Make everything the database says is active available.
 
         Raises:
-            Error: It cannot be served; the view is what it was.
+            Error: Some of it cannot be served; nothing of it should be.
         """
-        with self._host.look() as connection:
-            snapshot = _read(connection, now=self._host.clock.now())
-        if snapshot != self._snapshot:
-            await self._load(snapshot)
-            self._snapshot = snapshot
+        errors = await self._apply(self._read())
+        if errors:
+            raise errors[0]
 
     async def refresh(self) -> None:
         """Follow the database; what cannot be followed becomes not ready."""
         try:
-            await self.follow()
-            self._problem = ""
+            snapshot = self._read()
+            waiting = self._host.clock.monotonic_ns() < self._retry_ns
+            if snapshot == self._snapshot and (not self._problems or waiting):
+                return
+            errors = await self._apply(snapshot)
         except Error as error:
-            if not self._problem:
+            self._view = None
+            self._snapshot = None
+            errors = [error]
+        self._note(errors)
+
+    def _note(self, errors: Sequence[Error]) -> None:
+        """Remember what cannot be served; say so when it changes; back off."""
+        problems = tuple(error.code for error in errors)
+        if problems != self._problems:
+            for error in errors:
                 _log.error("cannot serve what is active: %s", error)
-            self._problem = error.code
+            self._retry_s = RETRY_MIN_S
+        self._problems = problems
+        self._retry_ns = self._host.clock.monotonic_ns() + int(self._retry_s * 1e9)
+        self._retry_s = min(2 * self._retry_s, RETRY_MAX_S)
 
     async def close(self) -> None:
-        """End every engine; in-flight callers get a clean error."""
+        """End every engine; in-flight callers get a clean error.
+
+        May be called again, also while it works: it is done only once.
+        """
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
         engines, self._engines = self._engines, {}
         retiring = tuple(self._retiring)
         for task in retiring:
@@ -136,30 +169,55 @@ class LiveHost:
         await asyncio.gather(*retiring, return_exceptions=True)
         await asyncio.gather(*(engine.close() for engine in engines.values()))
 
-    async def _load(self, snapshot: Snapshot) -> None:
-        """Start what is new, then replace the view, then retire what is old."""
+    def _read(self) -> Snapshot:
+        with self._host.look() as connection:
+            return _read(connection, now=self._host.clock.now())
+
+    async def _apply(self, snapshot: Snapshot) -> list[Error]:
+        """Start what is new, replace the view, retire what is old.
+
+        Returns:
+            Why models of the snapshot are not in the view.
+
+        Raises:
+            Error: The policies cannot be read; the view is what it was.
+        """
         policy_set = self._compile(snapshot)
-        wanted = {model.sha256 for model in snapshot.models}
-        started: dict[str, EngineSupervisor] = {}
-        try:
-            for model in snapshot.models:
-                if model.sha256 not in self._engines and model.sha256 not in started:
-                    started[model.sha256] = await self._start(model)
-        except Error:
-            for engine in started.values():
-                await engine.close()
-            raise
-        self._engines |= started
+        errors: list[Error] = []
+        for model in snapshot.models:
+            if model.sha256 not in self._engines:
+                try:
+                    await self._start_engine(model)
+                except Error as error:
+                    errors.append(error)
         self._view = HostView(
-            models={m.name: self._served(m, self._engines) for m in snapshot.models},
+            models={
+                model.name: _served(model, self._engines[model.sha256])
+                for model in snapshot.models
+                if model.sha256 in self._engines
+            },
             policy_set=policy_set,
             site=None if snapshot.site is None else _site_facts(snapshot.site),
         )
-        for sha256 in self._engines.keys() - wanted:
+        self._snapshot = snapshot
+        for sha256 in self._engines.keys() - {
+            model.sha256 for model in snapshot.models
+        }:
             self._retire(self._engines.pop(sha256))
+        return errors
 
-    async def _start(self, model: ActiveModel) -> EngineSupervisor:
-        """Load a model whose stored bytes are, read again now, those admitted."""
+    async def _start_engine(self, model: ActiveModel) -> None:
+        engine = EngineSupervisor(
+            self._store.path_of(model.sha256),
+            settings=self._host.settings.engine,
+            check=partial(self._check_stored, model),
+            on_crash=partial(self._crashed, model),
+        )
+        await engine.start()
+        self._engines[model.sha256] = engine
+
+    async def _check_stored(self, model: ActiveModel) -> None:
+        """Check that a model's stored bytes, read again now, are those admitted."""
         intact = await asyncio.to_thread(
             self._store.holds_intact, model.sha256, size_bytes=model.size_bytes
         )
@@ -169,16 +227,23 @@ class LiveHost:
                 where=model.name,
                 hint="Import the bundle that carries it again.",
             )
-        engine = EngineSupervisor(
-            self._store.path_of(model.sha256),
-            settings=self._host.settings.engine,
-            on_crash=partial(self._crashed, model),
-        )
-        await engine.start()
-        return engine
+
+    def _stored(self, sha256: Sha256) -> bytes:
+        with self._store.open(sha256) as file:
+            try:
+                return file.read()
+            except OSError as error:
+                raise StorageFaultError(
+                    "a stored policy cannot be read", actual=str(error.strerror)
+                ) from error
 
     def _crashed(self, model: ActiveModel, status: int, restarts: int) -> None:
-        """Have the crash of an engine recorded; the server goes on without it."""
+        """Have the crash of an engine recorded; the server goes on without it.
+
+        One that crashes again and again is recorded ever more rarely.
+        """
+        if restarts.bit_count() > 1:
+            return
         self._record(
             Draft(
                 event=Event.ENGINE_CRASHED,
@@ -194,28 +259,11 @@ class LiveHost:
     def _compile(self, snapshot: Snapshot) -> PolicySet:
         files = []
         for name, sha256 in snapshot.policies:
-            with self._store.open(sha256) as file:
-                data = file.read()
+            data = self._stored(sha256)
             if sha256_of(data) != sha256:
                 raise DigestMismatchError("a stored policy has changed", where=name)
             files.append((name, data))
         return compile_policies(self._core, site=tuple(files))
-
-    def _served(
-        self, model: ActiveModel, engines: Mapping[str, EngineSupervisor]
-    ) -> ServedModel:
-        return ServedModel(
-            facts=ModelFacts(
-                name=model.name,
-                sha256=model.sha256,
-                origin=model.terms.origin,
-                licence=model.terms.licence,
-                allowed_regions=model.terms.allowed_regions,
-            ),
-            generation=model.generation,
-            activated_s=int(dt.datetime.fromisoformat(model.activated_ts).timestamp()),
-            engine=engines[model.sha256],
-        )
 
     def _retire(self, engine: EngineSupervisor) -> None:
         task = asyncio.create_task(self._drain(engine))
@@ -250,6 +298,21 @@ def _read(connection: Connection, *, now: dt.datetime) -> Snapshot:
             (policy.name, policy.sha256) for policy in active_policies(connection)
         ),
         site=site.current(connection, keys=trusted, now=now),
+    )
+
+
+def _served(model: ActiveModel, engine: EngineSupervisor) -> ServedModel:
+    return ServedModel(
+        facts=ModelFacts(
+            name=model.name,
+            sha256=model.sha256,
+            origin=model.terms.origin,
+            licence=model.terms.licence,
+            allowed_regions=model.terms.allowed_regions,
+        ),
+        generation=model.generation,
+        activated_s=int(dt.datetime.fromisoformat(model.activated_ts).timestamp()),
+        engine=engine,
     )
 
 

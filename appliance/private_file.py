@@ -5,6 +5,7 @@ import secrets
 import stat
 from pathlib import Path
 
+from appliance.durable import sync_folder
 from appliance.errors import HostNotReadyError
 from bundleformat.errors import ConflictError, StorageFaultError
 
@@ -30,21 +31,24 @@ def write_private_file(path: Path, data: bytes) -> None:
             _give_name(partial, path)
         finally:
             partial.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise StorageFaultError(
             "the secret cannot be written", where=str(path), actual=str(error.strerror)
         ) from error
 
 
-def read_private_file(path: Path) -> bytes:
-    """Return what ``path`` holds.
+def read_private_file(path: Path, *, size_bytes: int | None = None) -> bytes:
+    """Return what ``path`` holds; exactly ``size_bytes``, if that is given.
 
     Raises:
-        HostNotReadyError: It is missing, no regular file, or others may read it.
+        HostNotReadyError: It is missing, no regular file, of another size, or others
+            may read it.
     """
+    # Without O_NONBLOCK a FIFO in the place of a secret would make this wait.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(path, flags)
         with os.fdopen(descriptor, "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             data = file.read(MAX_BYTES) if stat.S_ISREG(mode) else b""
@@ -61,6 +65,14 @@ def read_private_file(path: Path) -> bytes:
             expected=f"{MODE:o}",
             actual=f"{stat.S_IMODE(mode):o}",
             hint="Find out who read it before changing its permissions.",
+        )
+    if size_bytes is not None and len(data) != size_bytes:
+        raise HostNotReadyError(
+            "a secret of this host has another size",
+            where=str(path),
+            expected=f"{size_bytes} bytes",
+            actual=f"{len(data)} bytes",
+            hint="Put it back from a backup; it is made once and never changes.",
         )
     return data
 
@@ -79,11 +91,3 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,12 +10,14 @@
 8. ``llm.response`` is durable.
 9. the last piece leaves.
 
-A refusal at any step is itself a record, ``llm.refused``. If the ledger cannot
-write, nothing is served. A request that ends in any other way than its last
-piece is cancelled in the engine and recorded so.
+A refusal at any step is itself a record, ``llm.refused``, also when the caller
+leaves before step 6; a flood of calls without a valid key is recorded by number.
+If the ledger cannot write, nothing is served. A request that ends in any other
+way than its last piece is cancelled in the engine and recorded so.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -25,6 +27,8 @@ from appliance.clock import Clock
 from appliance.engine.port import Engine, Message, Piece, Sampling, Ticket
 from appliance.errors import (
     AuditUnavailableError,
+    ClientGoneError,
+    EngineUnavailableError,
     ModelNotFoundError,
     PolicyDeniedError,
 )
@@ -35,8 +39,11 @@ from appliance.policy.compile import PolicySet
 from appliance.policy.decide import Decision, decide
 from appliance.policy.facts import Labels, ModelFacts, RequestFacts, SiteFacts
 from appliance.policy.labels import effective_labels
+from appliance.record_budget import RecordBudget
 from appliance.request_records import Ending, Progress, refusal_draft, request_draft
 from bundleformat.errors import Error
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,6 +125,7 @@ class RequestFlow:
         self._host = host
         self._ledger = ledger
         self._clock = clock
+        self._budget = RecordBudget()
 
     async def admit(self, call: Call) -> Admitted:
         """Take a call through steps 1 to 6; the caller MUST then ``generate``.
@@ -130,33 +138,38 @@ class RequestFlow:
             EngineUnavailableError: Step 5, the model's process is down.
             AuditUnavailableError: Step 6, or the refusal could not be recorded.
         """
-        view = self._host.view()
         progress = Progress(
-            request_id=call.request_id,
-            started_ns=self._clock.monotonic_ns(),
-            site=view.site,
+            request_id=call.request_id, started_ns=self._clock.monotonic_ns()
         )
         async with AsyncExitStack() as undo:
             try:
-                admitted = await self._admit(call, view, progress, undo=undo)
+                admitted = await self._admit(call, progress, undo=undo)
             except AuditUnavailableError:
                 raise
             except Error as error:
                 await undo.aclose()
-                await self._ledger.append(refusal_draft(error, progress))
+                await self._record_refusal(error, progress)
+                raise
+            except asyncio.CancelledError:
+                if not progress.accepted:
+                    gone = ClientGoneError("the client went away before its turn")
+                    await asyncio.shield(self._record_refusal(gone, progress))
                 raise
             undo.pop_all()
         return admitted
 
     async def _admit(
-        self, call: Call, view: HostView, progress: Progress, *, undo: AsyncExitStack
+        self, call: Call, progress: Progress, *, undo: AsyncExitStack
     ) -> Admitted:
         # 1. authenticate
-        caller = self._host.identify(call.credential)
-        progress.team, progress.key_id = caller.team, caller.key_id
+        self._identify(call, progress)
         # 2. parse
         request = await call.read_request()
         progress.asked_model = request.model
+        # The body may have taken long to come: what counts is what is true now.
+        caller = self._identify(call, progress)
+        view = self._host.view()
+        progress.site = view.site
         model = view.models.get(request.model)
         if model is None:
             raise ModelNotFoundError(
@@ -172,7 +185,7 @@ class RequestFlow:
             region_headers=call.region_headers,
         )
         # 4. decide
-        decision = self._decide(view, caller, model.facts, labels)
+        decision = self._decide(view, caller, model=model.facts, labels=labels)
         progress.decision = decision
         if not decision.allow:
             raise PolicyDeniedError(
@@ -188,11 +201,16 @@ class RequestFlow:
         )
         # 6. llm.request is durable before any work begins
         return await self._accept(
-            progress, labels, model=model, request=request, ticket=ticket
+            progress, model=model, request=request, labels=labels, ticket=ticket
         )
 
+    def _identify(self, call: Call, progress: Progress) -> Caller:
+        caller = self._host.identify(call.credential)
+        progress.team, progress.key_id = caller.team, caller.key_id
+        return caller
+
     def _decide(
-        self, view: HostView, caller: Caller, model: ModelFacts, labels: Labels
+        self, view: HostView, caller: Caller, *, model: ModelFacts, labels: Labels
     ) -> Decision:
         facts = RequestFacts(
             key_id=caller.key_id,
@@ -204,15 +222,18 @@ class RequestFlow:
             site=view.site,
             now=self._clock.now(),
         )
-        return decide(view.policy_set, facts)
+        decision = decide(view.policy_set, facts)
+        for problem in decision.errors:
+            _log.error("a policy could not be evaluated: %s", problem)
+        return decision
 
     async def _accept(
         self,
         progress: Progress,
-        labels: Labels,
         *,
         model: ServedModel,
         request: ChatRequest,
+        labels: Labels,
         ticket: Ticket,
     ) -> Admitted:
         draft = request_draft(
@@ -222,16 +243,56 @@ class RequestFlow:
             stream=request.stream,
             ticket=ticket,
         )
-        receipt = await self._ledger.append(draft)
-        return Admitted(
-            model=model,
+        progress.accepted = True
+        writing = asyncio.ensure_future(self._ledger.append(draft))
+        try:
+            receipt = await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            # The caller left while the record was being written: it becomes
+            # durable all the same, and needs its outcome like any other.
+            receipt = await writing
+            await self._abandon(
+                self._admitted(
+                    progress,
+                    model,
+                    request=request,
+                    labels=labels,
+                    ticket=ticket,
+                    seq=receipt.seq,
+                )
+            )
+            raise
+        return self._admitted(
+            progress,
+            model,
             request=request,
             labels=labels,
             ticket=ticket,
-            ending=Ending(
-                progress, parent=receipt.seq, ticket=ticket, clock=self._clock
-            ),
+            seq=receipt.seq,
         )
+
+    def _admitted(
+        self,
+        progress: Progress,
+        model: ServedModel,
+        *,
+        request: ChatRequest,
+        labels: Labels,
+        ticket: Ticket,
+        seq: int,
+    ) -> Admitted:
+        ending = Ending(progress, parent=seq, ticket=ticket, clock=self._clock)
+        return Admitted(
+            model=model, request=request, labels=labels, ticket=ticket, ending=ending
+        )
+
+    async def _record_refusal(self, error: Error, progress: Progress) -> None:
+        """Record a refusal; floods without a key are counted, not listed one by one."""
+        unknown = progress.team is None
+        if unknown and not self._budget.take(self._clock.monotonic_ns()):
+            return
+        left_out = self._budget.settle() if unknown else 0
+        await self._ledger.append(refusal_draft(error, progress, left_out=left_out))
 
     async def generate(self, admitted: Admitted) -> AsyncGenerator[Piece]:
         """Take an admitted call through steps 7 to 9 and yield its pieces.
@@ -256,6 +317,8 @@ class RequestFlow:
                     await self._end(ending, ending.finished(piece))
                 # 9. the last piece leaves
                 yield piece
+            if not ending.recorded:
+                raise EngineUnavailableError("the engine ended the answer early")
         except AuditUnavailableError:
             raise
         except Error as error:

@@ -31,7 +31,8 @@ class Progress:
 
     request_id: str
     started_ns: int
-    site: SiteFacts | None
+    accepted: bool = False
+    site: SiteFacts | None = None
     team: str | None = None
     key_id: str | None = None
     asked_model: str | None = None
@@ -67,8 +68,10 @@ def request_draft(
     )
 
 
-def refusal_draft(error: Error, progress: Progress) -> Draft:
+def refusal_draft(error: Error, progress: Progress, *, left_out: int = 0) -> Draft:
     """Return the record of a request that never began.
+
+    ``left_out`` refusals before it were not recorded one by one.
 
     A model this host does not know is named by its digest: a record is no place
     for whatever a caller wrote.
@@ -87,6 +90,7 @@ def refusal_draft(error: Error, progress: Progress) -> Draft:
         fields={
             "code": error.code,
             "status": error.http_status,
+            "left_out": left_out or None,
             "actor": _actor_field(progress),
             "model": asked,
             "labels": _labels_field(progress),

@@ -2,41 +2,37 @@
 
 1. lock: one server per host.
 2. bind: the listener exists before anything is confined.
-3. confine: from here on this process and its children open no network socket.
+3. confine: from here on this process and its children open no network socket,
+   and no other process of this user can look into them.
 4. recover: requests a crash left open are recorded as aborted.
 5. load: engines of every active model; then ``server.started`` is durable.
 6. serve, following what other processes activate.
-7. drain, close the engines, record ``server.stopped``.
+7. stop: streams end, engines close, ``server.stopped`` is durable.
 """
 
 import asyncio
 import contextlib
-import fcntl
-import logging
-import os
+import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator
 
-import uvicorn
-
 from appliance.compose import application, ledger_writer, live_host
 from appliance.containment.seccomp import refuse_network
+from appliance.containment.secrecy import forbid_inspection
 from appliance.errors import HostNotReadyError
+from appliance.file_lock import exclusive_lock
 from appliance.host import OpenHost, tool_name
+from appliance.http_server import StoppableServer
 from appliance.ledger.events import Draft, Event, Outcome
 from appliance.ledger.recover import abort_open_requests
-from appliance.ledger.writer import LedgerWriter
 from appliance.live_host import LiveHost
-from bundleformat.errors import StorageFaultError
 
 REFRESH_S = 1.0
 """How often the server looks for a newly activated generation. Unit: seconds."""
 
 BACKLOG = 2_048
 """Connections the kernel holds until they are accepted."""
-
-_log = logging.getLogger(__name__)
 
 
 def serve(
@@ -54,7 +50,9 @@ def serve(
         # 2. bind
         listener = _bind(address, port)
         with listener:
+            _raise_descriptor_limit()
             # 3. confine
+            forbid_inspection()
             refuse_network()
             # 4. recover
             with host.change() as connection:
@@ -64,32 +62,34 @@ def serve(
                     signer=host.signer,
                     now=host.clock.now(),
                 )
-            asyncio.run(_serve(host, listener, len(aborted), on_ready))
+            asyncio.run(_serve(host, listener, aborted=len(aborted), on_ready=on_ready))
 
 
 async def _serve(
     host: OpenHost,
     listener: socket.socket,
+    *,
     aborted: int,
     on_ready: Callable[[str], None],
 ) -> None:
+    started_ns = host.clock.monotonic_ns()
     ledger = ledger_writer(host)
     live = live_host(host, ledger=ledger)
-    started_ns = host.clock.monotonic_ns()
     try:
         # 5. load
-        await live.follow()
+        await live.start()
         await ledger.append(_started(live, aborted))
         # 6. serve
-        follower = asyncio.create_task(_follow(live))
-        try:
-            await _run_uvicorn(host, listener, live, ledger, on_ready)
-        finally:
-            follower.cancel()
-            await asyncio.gather(follower, return_exceptions=True)
-        # 7. stop
+        server = StoppableServer(
+            application(host, live=live, ledger=ledger),
+            settings=host.settings.server,
+            end_streams=live.close,
+        )
+        await _serve_and_follow(
+            server, live, listener=listener, on_ready=lambda: on_ready(_url(listener))
+        )
+        # 7. stop: every stream has ended and every outcome is durable
         uptime_s = (host.clock.monotonic_ns() - started_ns) // 1_000_000_000
-        await live.close()
         await ledger.append(
             Draft(
                 event=Event.SERVER_STOPPED,
@@ -102,51 +102,33 @@ async def _serve(
         await asyncio.to_thread(ledger.close)
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handling, which ends the process by itself.
-
-    Ours returns from ``serve``, so that engines are closed and the end recorded.
-    """
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to ``serve_flow``."""
-        yield
-
-    def stop(self) -> None:
-        """Drain; asked a second time, do not wait for open connections."""
-        self.force_exit = self.should_exit
-        self.should_exit = True
-
-
-async def _run_uvicorn(
-    host: OpenHost,
-    listener: socket.socket,
+async def _serve_and_follow(
+    server: StoppableServer,
     live: LiveHost,
-    ledger: LedgerWriter,
-    on_ready: Callable[[str], None],
+    *,
+    listener: socket.socket,
+    on_ready: Callable[[], None],
 ) -> None:
-    server = _Server(
-        uvicorn.Config(
-            application(host, live=live, ledger=ledger),
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            loop="asyncio",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            date_header=False,
-            timeout_graceful_shutdown=host.settings.server.drain_s,
-        )
-    )
-    name, port = listener.getsockname()[:2]
-    shown = f"[{name}]" if ":" in name else name
+    """Serve until asked to stop; a follower that fails stops the server too."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, server.stop)
-    on_ready(f"http://{shown}:{port}")
-    await server.serve(sockets=[listener])
+    on_ready()
+    follower = asyncio.create_task(_follow(live))
+    follower.add_done_callback(lambda _: server.stop())
+    try:
+        await server.serve_on(listener)
+    finally:
+        follower.cancel()
+        await asyncio.wait({follower})
+    if not follower.cancelled():
+        follower.result()
+
+
+def _url(listener: socket.socket) -> str:
+    name, port = listener.getsockname()[:2]
+    shown = f"[{name}]" if ":" in name else name
+    return f"http://{shown}:{port}"
 
 
 async def _follow(live: LiveHost) -> None:
@@ -179,21 +161,15 @@ def _started(live: LiveHost, aborted: int) -> Draft:
 @contextlib.contextmanager
 def _serve_lock(host: OpenHost) -> Iterator[None]:
     path = host.home.run / "serve.lock"
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StorageFaultError(
-            "the lock cannot be made", where=str(path), actual=str(error.strerror)
-        ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    busy = HostNotReadyError("another server already serves this host", where=str(path))
+    with exclusive_lock(path, busy=busy):
         yield
-    except BlockingIOError as error:
-        raise HostNotReadyError(
-            "another server already serves this host", where=str(path)
-        ) from error
-    finally:
-        os.close(descriptor)
+
+
+def _raise_descriptor_limit() -> None:
+    """Allow this process as many descriptors as the host lets it have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _bind(address: str, port: int) -> socket.socket:

@@ -2,7 +2,8 @@
 
 Read once at start from ``HOME/sallyport.toml`` (which may be absent); nothing
 else in the appliance reads the environment or a configuration file. Limits are
-always finite, and no setting switches a check off.
+always finite, and no setting switches a check off. The descriptions here are the
+README's table of settings.
 """
 
 import os
@@ -28,35 +29,73 @@ class _Section(BaseModel):
 
 
 class ServerSettings(_Section):
-    """``[server]``: where the API listens and what one HTTP request may weigh."""
+    """``[server]``: where the API listens and what its clients may hold."""
 
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65_535)] = 8080
-    body_bytes: Count = 4 * 2**20
-    messages: Count = 1_024
-    stop_strings: Count = 4
-    drain_s: Count = 30
+    host: Annotated[str, Field(description="address to listen on")] = "127.0.0.1"
+    port: Annotated[
+        int, Field(ge=0, le=65_535, description="port; 0 takes any free one")
+    ] = 8080
+    connections: Annotated[Count, Field(description="connections open at once")] = 1_024
+    header_s: Annotated[
+        Count, Field(description="seconds for the head of a request to arrive")
+    ] = 10
+    body_bytes: Annotated[Count, Field(description="bytes of a request body")] = (
+        4 * 2**20
+    )
+    body_s: Annotated[Count, Field(description="seconds for a body to arrive")] = 30
+    write_s: Annotated[
+        Count, Field(description="seconds a client may leave an answer unread")
+    ] = 60
+    messages: Annotated[Count, Field(description="messages of a request")] = 1_024
+    stop_strings: Annotated[Count, Field(description="stop strings of a request")] = 4
+    drain_s: Annotated[
+        Count, Field(description="seconds running requests may go on at a stop")
+    ] = 30
 
 
 class EngineSettings(_Section):
-    """``[engine]``: hard limits of each model's engine process.
+    """``[engine]``: hard limits of each model's engine process."""
 
-    ``context_tokens`` bounds one request (prompt and answer), ``cells`` is the
-    KV cache that all running requests share, ``queued_requests`` bounds what
-    waits. ``default_max_tokens`` is what a request without ``max_tokens`` may
-    generate: finite, so that reservations stay honest.
-    """
-
-    context_tokens: Count = 4_096
-    cells: Count = 16_384
-    sequences: Annotated[int, Field(ge=1, le=256)] = 16
-    batch_tokens: Annotated[int, Field(ge=32, le=8_192)] = 512
-    queued_requests: Count = 64
-    queue_timeout_s: Count = 60
-    default_max_tokens: Count = 512
-    threads: Annotated[int, Field(ge=0, le=1_024)] = 0
-    load_timeout_s: Count = 300
-    reply_timeout_s: Count = 30
+    context_tokens: Annotated[
+        int,
+        Field(ge=64, le=2**24, description="tokens of one request, prompt and answer"),
+    ] = 4_096
+    cells: Annotated[
+        int,
+        Field(
+            ge=256,
+            le=2**28,
+            description="cells of the KV cache that running requests share",
+        ),
+    ] = 16_384
+    sequences: Annotated[
+        int, Field(ge=1, le=256, description="requests decoded at once")
+    ] = 16
+    batch_tokens: Annotated[
+        int, Field(ge=32, le=8_192, description="tokens computed in one step")
+    ] = 512
+    queued_requests: Annotated[
+        Count, Field(description="requests waiting for cells")
+    ] = 64
+    queue_timeout_s: Annotated[
+        Count, Field(description="seconds a request may wait for cells")
+    ] = 60
+    default_max_tokens: Annotated[
+        Count, Field(description="new tokens of a request that names no number")
+    ] = 512
+    threads: Annotated[
+        int,
+        Field(
+            ge=0, le=1_024, description="compute threads; 0 is one less than the cores"
+        ),
+    ] = 0
+    load_timeout_s: Annotated[
+        Count, Field(description="seconds for a model to load")
+    ] = 300
+    reply_timeout_s: Annotated[
+        Count,
+        Field(description="seconds an engine may stay silent before it is killed"),
+    ] = 30
 
 
 class Settings(_Section):

@@ -16,6 +16,24 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+TEMPLATE_FAULTS = (
+    jinja2.TemplateError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    NameError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+"""What a template can raise by what it says; anything else is a bug here.
+
+``RuntimeError`` holds ``RecursionError``. ``SyntaxError`` is Python's own, about
+the code that Jinja makes of a template, and ``NameError`` comes of such code.
+"""
+
 
 class TemplateRefusedError(jinja2.TemplateRuntimeError):
     """The template called ``raise_exception``: it does not want these messages."""

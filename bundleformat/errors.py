@@ -24,7 +24,7 @@ an ``exit_status`` and an ``http_status``; text is built from the fields, and
 tests assert fields, never text. Exceptions do not print, log or exit.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class Error(Exception):
@@ -66,6 +66,16 @@ class Error(Exception):
         if self.actual:
             parts.append(f"{', found' if self.expected else '; found'} {self.actual}")
         return "".join(parts)
+
+    def inside(self, place: str) -> Self:
+        """Return the same error, saying that its ``where`` lies in ``place``."""
+        return type(self)(
+            self.problem,
+            where=f"{place}: {self.where}" if self.where else place,
+            expected=self.expected,
+            actual=self.actual,
+            hint=self.hint,
+        )
 
 
 class UsageError(Error):

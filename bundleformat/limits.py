@@ -23,7 +23,7 @@ class Limits:
         targets_bytes: Size of a targets metadata file; about 200 bytes a chunk.
         manifest_bytes: Size of the manifest.
         site_certificate_bytes: Size of a site certificate's envelope.
-        policy_bytes: Size of one policy artifact.
+        policy_bytes: Size of one policy artifact; a host compiles no larger one.
         json_depth: Objects and lists inside one another in any JSON document.
         artifacts: Artifacts of one bundle.
         chunks: Chunks of all artifacts of one bundle together.
@@ -41,7 +41,7 @@ class Limits:
     targets_bytes: int = 8 * 2**20
     manifest_bytes: int = 8 * 2**20
     site_certificate_bytes: int = 65_536
-    policy_bytes: int = 2**20
+    policy_bytes: int = 2**18
     json_depth: int = 16
     artifacts: int = 4_096
     chunks: int = 32_768

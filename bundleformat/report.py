@@ -1,7 +1,8 @@
 """What both command lines say alike: an error, and a bundle for machines.
 
 An error reads ``PROGRAM: refused: digest-mismatch: c/ab/…: …`` and then
-``hint: …``; for machines it is one JSON object with the error's fields.
+``hint: …``; for machines it is one JSON object with the error's fields. What is
+not printable is escaped in both, since an error may quote a hostile medium.
 """
 
 import json
@@ -26,9 +27,21 @@ def error_lines(error: Error, *, program: str, as_json: bool) -> tuple[str, ...]
             "actual": error.actual,
             "hint": error.hint,
         }
-        return (json.dumps({"error": value}, ensure_ascii=False, sort_keys=True),)
-    line = f"{program}: {kind}: {error.code}: {error.text()}"
-    return (line, f"hint: {error.hint}") if error.hint else (line,)
+        line = json.dumps({"error": value}, ensure_ascii=True, sort_keys=True)
+        # The one control character that JSON may hold as it is.
+        return (line.replace("\x7f", "\\u007f"),)
+    named = kind if kind == error.code else f"{kind}: {error.code}"
+    line = printable(f"{program}: {named}: {error.text()}")
+    return (line, printable(f"hint: {error.hint}")) if error.hint else (line,)
+
+
+def printable(text: str) -> str:
+    r"""Return ``text`` with every character escaped that could drive a terminal.
+
+    Control characters, marks that turn the writing direction, line ends and
+    lone surrogates become ``\x1b`` or ``\u202e``; letters of any script stay.
+    """
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _kind(error: Error) -> str:

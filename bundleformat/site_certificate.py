@@ -37,9 +37,13 @@ MAX_SIGNATURES = 8
 MAX_JURISDICTIONS = 32
 """Most jurisdictions of a site."""
 
+TOKEN = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+"""A site's name, and a region."""
+
+JURISDICTION = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
+"""Whose law applies. Source: ISO 3166-1 alpha-2 and 3166-2."""
+
 _WHERE = "site certificate"
-_TOKEN = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
-_JURISDICTION = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
 _KEYID = re.compile(r"[0-9a-f]{1,128}")
 _FIELDS = {"format", "jurisdictions", "not_after", "not_before", "region", "site"}
 
@@ -177,7 +181,7 @@ def _read_payload(value: Any) -> SiteCertificate:  # noqa: ANN401 - JSON
 
 def _check(certificate: SiteCertificate) -> None:
     for name, token in (("site", certificate.site), ("region", certificate.region)):
-        if not _TOKEN.fullmatch(token):
+        if not TOKEN.fullmatch(token):
             raise _malformed(
                 f"payload.{name}", "1 to 32 of a-z, 0-9 and -, not starting with -"
             )
@@ -187,7 +191,7 @@ def _check(certificate: SiteCertificate) -> None:
             "payload.jurisdictions",
             f"1 to {MAX_JURISDICTIONS} codes, sorted, each once",
         )
-    if not all(_JURISDICTION.fullmatch(code) for code in codes):
+    if not all(JURISDICTION.fullmatch(code) for code in codes):
         raise _malformed("payload.jurisdictions", "ISO 3166 codes such as IN or US-CA")
     if not certificate.not_before < certificate.not_after:
         raise _malformed("payload.not_after", "a time after not_before")

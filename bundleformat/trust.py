@@ -27,6 +27,7 @@ from bundleformat.errors import (
     MalformedError,
     SignatureError,
     StorageFaultError,
+    UsageError,
 )
 from bundleformat.limits import DEFAULT_LIMITS, Limits
 from bundleformat.moments import format_moment
@@ -190,17 +191,17 @@ def initial_state(
     ``fingerprint`` may be grouped by spaces, colons or hyphens, in either case.
 
     Raises:
-        SignatureError: The file has another fingerprint.
+        UsageError: ``fingerprint`` is not 64 hexadecimal digits.
+        SignatureError: The file has another fingerprint. It is not said which:
+            somebody would type it in, and compare the file with itself.
         MalformedError, LimitExceededError, ExpiredError: As ``check_root``.
     """
-    wanted = re.sub(r"[\s:-]", "", fingerprint).lower()
-    found = sha256_of(root_bytes)
-    if wanted != found:
+    wanted = _parse_fingerprint(fingerprint)
+    if wanted != sha256_of(root_bytes):
         raise SignatureError(
             "the root has another fingerprint",
             where="root",
-            expected=grouped(wanted) or "a fingerprint",
-            actual=grouped(found),
+            expected=grouped(wanted),
             hint="Compare again with what the publisher told you; if it still "
             "differs, this root is not theirs.",
         )
@@ -210,6 +211,20 @@ def initial_state(
             (BOOTSTRAP_FILE, root_bytes),
             (f"root_history/{facts.version}.root.json", root_bytes),
         )
+    )
+
+
+def _parse_fingerprint(text: str) -> str:
+    digits = re.sub(r"[\s:-]", "", text).lower()
+    if re.fullmatch("[0-9a-f]{64}", digits):
+        return digits
+    odd = re.search("[^0-9a-f]", digits)
+    problem = "expected 64 hexadecimal digits, "
+    problem += f"{odd[0]!a} is none" if odd else f"{len(digits)} given"
+    raise UsageError(
+        problem,
+        where="fingerprint",
+        hint="Type the whole fingerprint as the publisher gave it to you.",
     )
 
 

@@ -34,6 +34,7 @@ from bundleformat.errors import (
 )
 from bundleformat.layout import TIMESTAMP_PATH, parse_root_version
 from bundleformat.limits import Limits
+from bundleformat.moments import format_moment
 from bundleformat.paths import ArchivePath, parse_path
 from bundleformat.trust import BOOTSTRAP_FILE, TrustState, parse_root
 from bundleformat.tufjson import decode_metadata
@@ -55,18 +56,26 @@ class Refreshed:
     targets: Metadata[Targets]
     state: TrustState
 
+    @property
+    def expires(self) -> dt.datetime:
+        """The earliest expiry: from then on a host refuses the bundle."""
+        roles = (self.root, self.timestamp, self.snapshot, self.targets)
+        return min(role.signed.expires for role in roles)
+
 
 def refresh(
     volume: Volume,
     *,
     state: TrustState,
     reference_time: dt.datetime,
+    now: dt.datetime,
     scratch: Path,
     limits: Limits,
 ) -> Refreshed:
     """Return the volume's metadata as accepted by ``state``, which is unchanged.
 
-    Below ``scratch`` a folder is made and removed again.
+    Below ``scratch`` a folder is made and removed again. Expiry is compared with
+    ``reference_time``; ``now``, the clock, only explains a refusal.
 
     Raises:
         SignatureError, RollbackError, ExpiredError, DigestMismatchError,
@@ -83,6 +92,10 @@ def refresh(
             updater.refresh()
             return _read_back(folder, state, limits)
     except (tuf_errors.RepositoryError, tuf_errors.DownloadError) as error:
+        if isinstance(error, tuf_errors.ExpiredMetadataError):
+            raise _expired(
+                error, where=fetcher.last, reference_time=reference_time, now=now
+            ) from error
         _raise_translated(error, where=fetcher.last)
     except OSError as error:
         raise StorageFaultError(
@@ -210,6 +223,30 @@ def _read_back(folder: Path, before: TrustState, limits: Limits) -> Refreshed:
     )
 
 
+def _expired(
+    error: Exception,
+    *,
+    where: ArchivePath,
+    reference_time: dt.datetime,
+    now: dt.datetime,
+) -> ExpiredError:
+    # The library looks at the root's expiry after it asked for the timestamp, so
+    # the file asked for last is not the one concerned.
+    expired_root = "root.json" in str(error)
+    problem = "the root has expired" if expired_root else "the bundle has expired"
+    hint = "Check this machine's clock, then ask the publisher for a newer bundle."
+    if reference_time > now:
+        # The floor's time decided, so nothing is wrong with the clock's.
+        moment = format_moment(reference_time)
+        problem += f": the newest accepted bundle was created at {moment}"
+        hint = (
+            f"A bundle signed as created at {moment} was accepted here, and time "
+            "never goes back behind it. Ask the publisher for a bundle that is valid "
+            "later than that."
+        )
+    return ExpiredError(problem, where="root" if expired_root else where, hint=hint)
+
+
 def _raise_translated(error: Exception, *, where: ArchivePath) -> NoReturn:
     """Raise the error of our tree that says the same as the library's."""
     is_root = parse_root_version(where.rpartition("/")[2]) is not None
@@ -220,16 +257,6 @@ def _raise_translated(error: Exception, *, where: ArchivePath) -> NoReturn:
                 where=where,
                 hint="Import only bundles of the publisher whose root this machine "
                 "trusts; report this medium if it claims to be one.",
-            ) from error
-        case tuf_errors.ExpiredMetadataError():
-            # The library looks at the root's expiry after it asked for the
-            # timestamp, so the file asked for last is not the one concerned.
-            expired_root = "root.json" in str(error)
-            raise ExpiredError(
-                "the root has expired" if expired_root else "the bundle has expired",
-                where="root" if expired_root else where,
-                hint="Check this machine's clock, then ask the publisher for a "
-                "newer bundle.",
             ) from error
         case tuf_errors.BadVersionNumberError() if is_root:
             raise MalformedError(

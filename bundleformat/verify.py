@@ -24,6 +24,7 @@ from bundleformat.manifest import Artifact, Manifest, parse_manifest
 from bundleformat.trust import TrustFloor, TrustState, channel_of
 from bundleformat.tufclient import Refreshed, refresh
 from bundleformat.verify_checks import (
+    check_claimed_channel,
     check_floor,
     check_manifest,
     check_one_version,
@@ -80,6 +81,7 @@ def verify_metadata(
 
     Raises:
         SignatureError: Not signed by enough of the keys that ``state`` trusts.
+        ConflictError: The volume says it is of another channel.
         RollbackError: Older than ``state`` or ``floor``.
         EquivocationError: A version seen before, with other content.
         ExpiredError: Past its expiry at ``now`` or at the floor's time.
@@ -91,7 +93,8 @@ def verify_metadata(
     # Step 1: Read metadata only as regular files, under caps, as strict JSON.
     # The volume and the fetcher of `refresh` do this for every file.
 
-    # Step 2: The chain of roots on the volume has no gap and rewrites nothing.
+    # Step 2: The volume claims this channel; its roots have no gap and rewrite nothing.
+    check_claimed_channel(volume, channel=channel_of(state), limits=limits)
     check_root_chain(volume, state=state, limits=limits)
 
     # Step 3: The time is the later of the clock and the floor's time.
@@ -102,6 +105,7 @@ def verify_metadata(
         volume,
         state=state,
         reference_time=reference_time,
+        now=now,
         scratch=scratch,
         limits=limits,
     )
@@ -206,15 +210,10 @@ def _verified(
         ),
         root_version=root_version,
         bundle_version=version,
-        expires=_earliest_expiry(found),
+        expires=found.expires,
         signed_by=_signers(found),
         fresh=before.file("timestamp.json") != found.state.file("timestamp.json"),
     )
-
-
-def _earliest_expiry(found: Refreshed) -> dt.datetime:
-    roles = (found.root, found.timestamp, found.snapshot, found.targets)
-    return min(role.signed.expires for role in roles)
 
 
 def _signers(found: Refreshed) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from tuf.api.metadata import TargetFile, Targets
 from bundleformat import strictjson
 from bundleformat.digest import parse_sha256, sha256_of
 from bundleformat.errors import (
+    ConflictError,
     DigestMismatchError,
     EquivocationError,
     MalformedError,
@@ -30,10 +31,45 @@ from bundleformat.layout import (
 from bundleformat.limits import Limits
 from bundleformat.manifest import Manifest
 from bundleformat.moments import format_moment
-from bundleformat.paths import ArchivePath
-from bundleformat.trust import TrustFloor, TrustState, channel_of
+from bundleformat.paths import ArchivePath, parse_name
+from bundleformat.trust import CHANNEL_FIELD, TrustFloor, TrustState, channel_of
 from bundleformat.tufclient import Refreshed
 from bundleformat.volume import Volume
+
+
+def check_claimed_channel(volume: Volume, *, channel: str, limits: Limits) -> None:
+    """Check that the newest root on the volume claims to be of ``channel``.
+
+    Nothing vouches for the claim. It only tells a medium of another channel from
+    one that was altered, which later steps would take it for.
+
+    Raises:
+        ConflictError: It claims another channel.
+        MalformedError, LimitExceededError: It is no JSON, or no name.
+    """
+    newest = max(_root_versions(volume, limits), default=None)
+    if newest is None:
+        return
+    path = root_path(newest)
+    data = volume.read(path, max_bytes=limits.root_bytes)
+    signed = _signed_part(data, path, limits)
+    claimed = signed.get(CHANNEL_FIELD) if isinstance(signed, dict) else None
+    # A file without the field is no root, and the next steps say so.
+    if not isinstance(claimed, str) or claimed == channel:
+        return
+    claimed = parse_name(claimed, where=f"{path}: {CHANNEL_FIELD}")
+    raise ConflictError(
+        f"this bundle says it is of channel {claimed}; this machine was asked about "
+        f"channel {channel}",
+        where=path,
+        hint=f"If channel {claimed} is meant, name it with --channel, or its root "
+        "with --root; a host that does not know it yet needs `trust init` first.",
+    )
+
+
+def _root_versions(volume: Volume, limits: Limits) -> set[int]:
+    names = volume.names(METADATA_FOLDER, max_entries=limits.root_files + 64)
+    return {v for v in map(parse_root_version, names) if v is not None}
 
 
 def check_root_chain(volume: Volume, *, state: TrustState, limits: Limits) -> None:
@@ -45,8 +81,7 @@ def check_root_chain(volume: Volume, *, state: TrustState, limits: Limits) -> No
     """
     # TUF takes the first absent version for the end of the chain. A volume that
     # lost a root would then fail as "signed by nobody", which misleads.
-    names = volume.names(METADATA_FOLDER, max_entries=limits.root_files + 64)
-    present = {v for v in map(parse_root_version, names) if v is not None}
+    present = _root_versions(volume, limits)
     known = state.roots()
     for version in range(max(known) + 1, max(present, default=0)):
         if version not in present:
@@ -184,7 +219,8 @@ def check_manifest(manifest: Manifest, found: Refreshed) -> None:
     """Check that the manifest belongs to this metadata.
 
     Raises:
-        MalformedError: It is of another channel or version, or made after its expiry.
+        MalformedError: It is of another channel or version, or not made before
+            the earliest expiry of the metadata.
     """
     channel, version = channel_of(found.state), found.timestamp.signed.version
     if (manifest.channel, manifest.version) != (channel, version):
@@ -194,12 +230,14 @@ def check_manifest(manifest: Manifest, found: Refreshed) -> None:
             expected=f"{channel} {version}",
             actual=f"{manifest.channel} {manifest.version}",
         )
-    if manifest.created >= found.timestamp.signed.expires:
+    # It becomes the floor's time, so a later one would lock the channel.
+    if manifest.created >= found.expires:
         raise MalformedError(
             "created after its own expiry",
             where="created",
-            expected=f"before {format_moment(found.timestamp.signed.expires)}",
+            expected=f"before {format_moment(found.expires)}",
             actual=format_moment(manifest.created),
+            hint="Do not use this bundle; its publisher's clock was ahead.",
         )
 
 

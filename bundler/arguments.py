@@ -1,12 +1,14 @@
-"""Reads durations, sizes and times as people write them on a command line."""
+"""Reads names, durations, sizes and times as people write them on a command line."""
 
 import datetime as dt
 import re
+from pathlib import Path
 from typing import Final
 
 from bundleformat.errors import MalformedError, UsageError
 from bundleformat.limits import DEFAULT_LIMITS
 from bundleformat.moments import parse_moment
+from bundleformat.site_certificate import JURISDICTION, TOKEN
 
 MAX_DAYS: Final = 3_650
 """Longest life of a signature: ten years. Unit: days."""
@@ -17,6 +19,54 @@ MIN_CHUNK_BYTES: Final = 1_024
 _UNITS: Final = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _DAYS = re.compile(r"([1-9][0-9]{0,4})d", re.ASCII)
 _SIZE = re.compile(r"([1-9][0-9]{0,11})(|KiB|MiB|GiB)", re.ASCII)
+
+
+def parse_key_name(text: str) -> Path:
+    """Return where a new key goes, such as ``keys/release``, without its ending.
+
+    Raises:
+        UsageError: The last part is no name: empty, ``.`` or ``..``.
+    """
+    if text.rpartition("/")[2] in {"", ".", ".."}:
+        raise UsageError(
+            "not the name of a key",
+            where="NAME",
+            expected="a file name without an ending, such as keys/release",
+            actual=ascii(text),
+        )
+    return Path(text)
+
+
+def parse_token(text: str, *, option: str) -> str:
+    """Return the name of a site or of a region, such as ``in-blr``.
+
+    Raises:
+        UsageError: Not one that a site certificate can hold.
+    """
+    if not TOKEN.fullmatch(text):
+        raise UsageError(
+            "not a name",
+            where=option,
+            expected="1 to 32 of a-z 0-9 -, a letter or digit first",
+            actual=ascii(text),
+        )
+    return text
+
+
+def parse_jurisdiction(text: str) -> str:
+    """Return a jurisdiction such as ``IN`` or ``US-CA``.
+
+    Raises:
+        UsageError: Not an ISO 3166 code.
+    """
+    if not JURISDICTION.fullmatch(text):
+        raise UsageError(
+            "not a jurisdiction",
+            where="--jurisdiction",
+            expected="an ISO 3166 code such as IN or US-CA",
+            actual=ascii(text),
+        )
+    return text
 
 
 def parse_days(text: str) -> dt.timedelta:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bundleformat.errors import ConflictError
+from bundleformat.errors import ConflictError, ExpiredError, UsageError
 from bundleformat.layout import NOTE_PATH, root_path
 from bundleformat.limits import Limits
 from bundleformat.manifest import (
@@ -24,7 +24,7 @@ from bundleformat.manifest import (
     Manifest,
     ModelTerms,
 )
-from bundleformat.moments import format_moment
+from bundleformat.moments import format_moment, whole_second
 from bundleformat.paths import Name, parse_path
 from bundleformat.trust import BOOTSTRAP_FILE, TrustState
 from bundleformat.verify import VerifiedBundle, verify_chunks, verify_metadata
@@ -39,6 +39,13 @@ from bundler.spec import BundleSpec, ModelSpec, PolicySpec
 
 SUFFIXES: Final[dict[Kind, str]] = {"model": "gguf", "policy": "cedar"}
 """How the path of an artifact ends, by kind."""
+
+MAX_AHEAD: Final = dt.timedelta(days=1)
+"""How far the time a bundle carries may lie after the publisher's clock.
+
+Hosts never go back behind the newest ``created`` they accepted. One far in the
+future would have them refuse every later bundle as expired, for good.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,11 +83,13 @@ def build_bundle(
         SpecError, MissingError, MalformedError, LimitExceededError: A source
             cannot be delivered.
         KeyFileError: A key does not hold the role it is used for.
+        UsageError: The bundle's time is more than a day after ``now``.
         ExpiredError: Root or bundle would be expired at ``now``.
         StorageFaultError: The disk is full or cannot be written.
     """
     check_absent(plan.out)
-    _check_roles(plan)
+    check_times(created=plan.created, expires=plan.expires, now=now)
+    _check_roles(plan, now=now)
     with new_folder(plan.out) as folder:
         artifacts = _store_all(plan, folder, limits=limits, meter=meter)
         manifest = Manifest(
@@ -93,6 +102,36 @@ def build_bundle(
         _write_signed(plan, manifest, folder)
         return verify_own_output(
             folder, roots=plan.roots, now=now, limits=limits, meter=meter
+        )
+
+
+def check_times(
+    *, created: dt.datetime, expires: dt.datetime, now: dt.datetime
+) -> None:
+    """Check that hosts could use a bundle of these times, and the next ones, too.
+
+    Raises:
+        UsageError: ``created`` is more than a day after ``now``.
+        ExpiredError: ``now`` is at or past ``expires``.
+    """
+    latest = whole_second(now) + MAX_AHEAD
+    if created > latest:
+        raise UsageError(
+            "this time lies in the future",
+            where="--source-date",
+            expected=f"at most {format_moment(latest)}",
+            actual=format_moment(created),
+            hint="A host that accepted such a bundle would refuse every later one "
+            "as expired. Correct the date, or this machine's clock.",
+        )
+    if now >= expires:
+        raise ExpiredError(
+            "the bundle would have expired before it was built",
+            where="--source-date",
+            expected=f"an expiry after {format_moment(whole_second(now))}",
+            actual=format_moment(expires),
+            hint="Give it a later --source-date or a longer life with --expires; if "
+            "neither is wrong, this machine's clock is.",
         )
 
 
@@ -130,11 +169,12 @@ def verify_own_output(
     return bundle
 
 
-def _check_roles(plan: BuildPlan) -> None:
+def _check_roles(plan: BuildPlan, *, now: dt.datetime) -> None:
     channel = check_may_sign(
         plan.roots,
         release_key_id=plan.keys.release.public_key.keyid,
         bundler_key_id=plan.keys.bundler.public_key.keyid,
+        now=now,
     )
     if channel != plan.spec.channel:
         raise ConflictError(

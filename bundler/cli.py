@@ -8,7 +8,8 @@ import datetime as dt
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Final
+from importlib.metadata import version
+from typing import Annotated, Final
 
 import typer
 
@@ -38,6 +39,25 @@ app.add_typer(cli_keys.site_app, name="site")
 app.command(help=cli_bundle.BUILD_HELP)(cli_bundle.build)
 app.command()(cli_bundle.inspect)
 app.command()(cli_bundle.verify)
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
+    if wanted:
+        typer.echo(f"{PROGRAM} {version('sallyport')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version."
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before the command."""
 
 
 def main(

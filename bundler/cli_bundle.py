@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from bundleformat.errors import MissingError, StorageFaultError
+from bundleformat.errors import RefusalError
 from bundleformat.limits import DEFAULT_LIMITS
 from bundleformat.moments import whole_second
 from bundleformat.report import bundle_value
@@ -14,14 +14,14 @@ from bundleformat.trust import TrustState, fingerprint, initial_state
 from bundleformat.verify import VerifiedBundle, verify_chunks, verify_metadata
 from bundleformat.volume import Volume
 from bundler.arguments import parse_chunk_size, parse_days, parse_source_date
-from bundler.build_flow import BuildPlan, build_bundle
+from bundler.build_flow import BuildPlan, build_bundle, check_times
 from bundler.cli_keys import PassphraseFile
 from bundler.keys import load_signer
 from bundler.output import bundle_lines, meter, show
 from bundler.pack import check_absent
 from bundler.passphrase import Passphrases
 from bundler.publish import PublishingKeys
-from bundler.root import read_root_folder
+from bundler.root import newest_root_path, read_root_file, read_root_folder
 from bundler.runtime import JsonFlag, Runtime, runtime_of
 from bundler.spec import read_spec
 
@@ -56,8 +56,8 @@ RootFile = Annotated[
     Path,
     typer.Option(
         "--root",
-        help="The root you trust: 1.root.json from your own records, never the copy "
-        "on the medium.",
+        help="The root you trust: 1.root.json from your own records or the folder "
+        "it lies in, never the copy on the medium.",
     ),
 ]
 
@@ -89,7 +89,11 @@ def build(  # noqa: PLR0913 - one parameter per option
     check_absent(out)
     runtime = runtime_of(context)
     life, chunk_bytes = parse_days(expires), parse_chunk_size(chunk_size)
-    created = parse_source_date(source_date) if source_date else runtime.now
+    created = whole_second(
+        parse_source_date(source_date) if source_date else runtime.now
+    )
+    # The build checks this too; here it is before anybody types a passphrase.
+    check_times(created=created, expires=created + life, now=runtime.now)
     passphrases = Passphrases(file=passphrase_file, ask=runtime.ask)
     wanted = read_spec(spec, limits=DEFAULT_LIMITS)
     plan = BuildPlan(
@@ -101,8 +105,8 @@ def build(  # noqa: PLR0913 - one parameter per option
         ),
         out=out,
         chunk_bytes=chunk_bytes,
-        created=whole_second(created),
-        expires=whole_second(created) + life,
+        created=created,
+        expires=created + life,
     )
     with meter(as_json=as_json) as shown:
         bundle = build_bundle(plan, now=runtime.now, limits=DEFAULT_LIMITS, meter=shown)
@@ -155,17 +159,13 @@ def _verified_metadata(volume: Volume, root: Path, runtime: Runtime) -> Verified
 
 
 def _state(root: Path, runtime: Runtime) -> TrustState:
+    path = newest_root_path(root)
+    data = read_root_file(path)
     try:
-        with root.open("rb") as file:
-            data = file.read(DEFAULT_LIMITS.root_bytes + 1)
-    except FileNotFoundError as error:
-        raise MissingError("no such file", where=str(root)) from error
-    except OSError as error:
-        raise StorageFaultError(
-            "cannot be read", where=str(root), actual=error.strerror or str(error)
-        ) from error
-    # The person names a root of their own, so its fingerprint is what it is.
-    return initial_state(data, fingerprint=fingerprint(data), now=runtime.now)
+        # The person names a root of their own, so its fingerprint is what it is.
+        return initial_state(data, fingerprint=fingerprint(data), now=runtime.now)
+    except RefusalError as error:
+        raise error.inside(str(path)) from error
 
 
 def _show_bundle(

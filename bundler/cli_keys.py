@@ -5,18 +5,28 @@ from typing import Annotated, Final
 
 import typer
 
-from bundleformat.errors import StorageFaultError
-from bundleformat.layout import parse_root_version
+from bundleformat.errors import RefusalError
 from bundleformat.moments import format_moment, whole_second
 from bundleformat.paths import parse_name
 from bundleformat.site_certificate import SiteCertificate, issue
 from bundleformat.trust import RootFacts, check_root, fingerprint, grouped
-from bundler.arguments import parse_days
+from bundler.arguments import (
+    parse_days,
+    parse_jurisdiction,
+    parse_key_name,
+    parse_token,
+)
 from bundler.keys import create_key, is_private, load_public_key, load_signer
 from bundler.output import show
 from bundler.pack import check_absent, new_folder, write_file, write_new_file
 from bundler.passphrase import Passphrases
-from bundler.root import RootPlan, default_threshold, first_root
+from bundler.root import (
+    RootPlan,
+    default_threshold,
+    first_root,
+    newest_root_path,
+    read_root_file,
+)
 from bundler.runtime import JsonFlag, runtime_of
 
 root_app: Final = typer.Typer(
@@ -42,7 +52,7 @@ PassphraseFile = Annotated[
 def keygen(
     context: typer.Context,
     name: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="NAME",
             help="Where to put the key, without an ending: keys/release gives "
@@ -59,7 +69,7 @@ def keygen(
     for site certificates.
     """
     passphrases = Passphrases(file=passphrase_file, ask=runtime_of(context).ask)
-    pair = create_key(name, passphrases)
+    pair = create_key(parse_key_name(name), passphrases)
     show(
         {
             "key_id": pair.key_id,
@@ -95,14 +105,14 @@ def root_init(  # noqa: PLR0913 - one parameter per option
         list[Path],
         typer.Option(help="Key that signs which version is newest (.pub); repeatable."),
     ],
-    out: Annotated[Path, typer.Option(help="Folder to make; it must not exist.")],
     compliance_key: Annotated[
-        list[Path] | None,
+        list[Path],
         typer.Option(
-            help="Key that signs site certificates (.pub); repeatable.",
-            show_default=False,
+            help="Key that signs site certificates (.pub); repeatable. A host serves "
+            "nothing without a certificate, and believes only those of these keys."
         ),
-    ] = None,
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to make; it must not exist.")],
     threshold: Annotated[
         int | None,
         typer.Option(
@@ -132,9 +142,7 @@ def root_init(  # noqa: PLR0913 - one parameter per option
         ),
         release_keys=tuple(load_public_key(p, passphrases) for p in release_key),
         bundler_keys=tuple(load_public_key(p, passphrases) for p in bundler_key),
-        compliance_keys=tuple(
-            load_public_key(p, passphrases) for p in compliance_key or ()
-        ),
+        compliance_keys=tuple(load_public_key(p, passphrases) for p in compliance_key),
     )
     root = first_root(plan)
     facts = check_root(root, now=runtime.now)
@@ -153,14 +161,12 @@ def root_show(
     as_json: JsonFlag = False,
 ) -> None:
     """Check a root file and print its fingerprint again."""
-    path = _newest_root(root)
+    path = newest_root_path(root)
+    data = read_root_file(path)
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise StorageFaultError(
-            "cannot be read", where=str(path), actual=error.strerror or str(error)
-        ) from error
-    facts = check_root(data, now=runtime_of(context).now)
+        facts = check_root(data, now=runtime_of(context).now)
+    except RefusalError as error:
+        raise error.inside(str(path)) from error
     _show_root(data, facts, path=path, as_json=as_json)
 
 
@@ -188,9 +194,9 @@ def site_issue(  # noqa: PLR0913 - one parameter per option
     runtime = runtime_of(context)
     now = whole_second(runtime.now)
     certificate = SiteCertificate(
-        site=site,
-        region=region,
-        jurisdictions=tuple(sorted(set(jurisdiction))),
+        site=parse_token(site, option="--site"),
+        region=parse_token(region, option="--region"),
+        jurisdictions=tuple(sorted({parse_jurisdiction(one) for one in jurisdiction})),
         not_before=now,
         not_after=now + parse_days(expires),
     )
@@ -213,13 +219,6 @@ def site_issue(  # noqa: PLR0913 - one parameter per option
         ),
         as_json=as_json,
     )
-
-
-def _newest_root(root: Path) -> Path:
-    if not root.is_dir():
-        return root
-    versions = [parse_root_version(path.name) or 0 for path in root.iterdir()]
-    return root / f"{max(versions, default=0) or 1}.root.json"
 
 
 def _show_root(data: bytes, facts: RootFacts, *, path: Path, as_json: bool) -> None:

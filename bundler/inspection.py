@@ -3,6 +3,7 @@
 What the host would refuse after a long journey is refused here, at once.
 """
 
+from bundleformat.errors import RefusalError
 from bundleformat.gguf import DEFAULT_GGUF_LIMITS, read_facts
 from bundleformat.manifest import ModelTerms
 from bundler.errors import SpecError
@@ -14,12 +15,16 @@ def model_terms(source: Source, spec: ModelSpec) -> ModelTerms:
     """Return what the manifest states of a model: the spec's terms, its own facts.
 
     Raises:
-        MalformedError, LimitExceededError: Not a GGUF the host would accept.
+        MalformedError, LimitExceededError: Not a GGUF the host would accept;
+            ``where`` names the model and its file.
     """
     source.file.seek(0)
-    facts = read_facts(
-        source.file, size_bytes=source.size_bytes, limits=DEFAULT_GGUF_LIMITS
-    )
+    try:
+        facts = read_facts(
+            source.file, size_bytes=source.size_bytes, limits=DEFAULT_GGUF_LIMITS
+        )
+    except RefusalError as error:
+        raise error.inside(f"model {spec.name}: {spec.path}") from error
     return ModelTerms(
         licence=spec.licence,
         origin=spec.origin,

@@ -5,6 +5,7 @@ Keys are Ed25519. A private key leaves this module only as a signer.
 Source: RFC 8032; RFC 8410 (PEM forms).
 """
 
+import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ def create_key(stem: Path, passphrases: Passphrases) -> KeyPair:
     private_path = stem.with_name(f"{stem.name}.key")
     public_path = stem.with_name(f"{stem.name}.pub")
     for path in (private_path, public_path):
-        if path.exists():
+        if os.path.lexists(path):
             raise ConflictError(
                 "already there", where=str(path), hint="Choose another name."
             )
@@ -125,7 +126,11 @@ def load_public_key(path: Path, passphrases: Passphrases) -> SSlibKey:
     try:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise KeyFileError("not a public key", where=str(path)) from error
+        raise KeyFileError(
+            "neither a public nor a private key",
+            where=str(path),
+            expected="a file ending in .pub or .key that keygen wrote",
+        ) from error
     if not isinstance(key, Ed25519PublicKey):
         raise KeyFileError("not an Ed25519 key", where=str(path))
     return SSlibKey.from_crypto(key)

@@ -47,15 +47,16 @@ class Passphrases:
         """Return the passphrase of a key that is being made.
 
         Raises:
-            KeyFileError: Too short, or typed differently the second time.
+            KeyFileError: Too short, only white space, or typed differently the
+            second time.
             UsageError: As ``for_key``.
         """
         if self._file is not None:
-            return _checked_length(read_passphrase(self._file))
+            return _checked(read_passphrase(self._file))
         first = self._asked(f"New passphrase of {path}: ")
         if self._asked("The same again: ") != first:
             raise KeyFileError("the two passphrases differ")
-        return _checked_length(first)
+        return _checked(first)
 
     def _asked(self, prompt: str) -> bytes:
         if self._ask is None:
@@ -107,8 +108,14 @@ def read_passphrase(path: Path) -> bytes:
     return line
 
 
-def _checked_length(passphrase: bytes) -> bytes:
-    if len(passphrase.decode("utf-8", "replace")) < MIN_CHARACTERS:
+def _checked(passphrase: bytes) -> bytes:
+    text = passphrase.decode("utf-8", "replace")
+    if not text.strip():
+        raise KeyFileError(
+            "the passphrase is nothing but white space",
+            hint="Six random words are easy to keep and hard to guess.",
+        )
+    if len(text) < MIN_CHARACTERS:
         raise KeyFileError(
             "the passphrase is too short",
             expected=f"at least {MIN_CHARACTERS} characters",

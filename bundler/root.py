@@ -15,9 +15,15 @@ from pathlib import Path
 from securesystemslib.signer import CryptoSigner, SSlibKey
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
-from bundleformat.errors import MissingError, StorageFaultError, UsageError
+from bundleformat.errors import (
+    ExpiredError,
+    MissingError,
+    StorageFaultError,
+    UsageError,
+)
 from bundleformat.layout import parse_root_version
 from bundleformat.limits import DEFAULT_LIMITS
+from bundleformat.moments import format_moment
 from bundleformat.paths import Name
 from bundleformat.trust import CHANNEL_FIELD, COMPLIANCE_FIELD, parse_root
 from bundler.errors import KeyFileError
@@ -108,24 +114,63 @@ def _check_plan(plan: RootPlan) -> None:
             )
 
 
-def read_root_folder(folder: Path) -> tuple[bytes, ...]:
-    """Return every root in ``folder``, from version 1 up without a gap.
+def newest_root_path(place: Path) -> Path:
+    """Return ``place`` if it is a file, or else the newest root in that folder."""
+    try:
+        versions = [parse_root_version(path.name) or 0 for path in place.iterdir()]
+    except OSError:
+        # Whoever reads it says what is wrong with it.
+        return place
+    return place / f"{max(versions, default=0) or 1}.root.json"
 
-    Signatures are not checked here; the build verifies its own output.
+
+def read_root_file(path: Path) -> bytes:
+    """Return the bytes of a root file, at most one more than a root may have.
+
+    Raises:
+        MissingError: There is no such file.
+        StorageFaultError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(DEFAULT_LIMITS.root_bytes + 1)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MissingError(
+            "no such root file",
+            where=str(path),
+            hint="Name the folder that `root init` made, or a root file in it.",
+        ) from error
+    except OSError as error:
+        raise StorageFaultError(
+            "cannot be read", where=str(path), actual=error.strerror or str(error)
+        ) from error
+
+
+def read_root_folder(place: Path) -> tuple[bytes, ...]:
+    """Return every root in a folder, from version 1 up without a gap.
+
+    ``place`` is the folder, or a file in it such as ``1.root.json``. Signatures are not
+    checked here; the build verifies its own output.
 
     Raises:
         MissingError: There is no such folder, no root in it, or one in between.
         MalformedError: A file there is not a root of the version it names.
         StorageFaultError: The folder cannot be read.
     """
+    is_root_file = parse_root_version(place.name) is not None and place.is_file()
+    folder = place.parent if is_root_file else place
     try:
         names = [path.name for path in folder.iterdir()]
         versions = sorted(v for v in map(parse_root_version, names) if v is not None)
         roots = tuple(
-            (folder / f"{version}.root.json").read_bytes() for version in versions
+            read_root_file(folder / f"{version}.root.json") for version in versions
         )
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise MissingError("no such root folder", where=str(folder)) from error
+        raise MissingError(
+            "no such root folder",
+            where=str(folder),
+            hint="Name the folder that `root init` made.",
+        ) from error
     except OSError as error:
         raise StorageFaultError(
             "cannot be read", where=str(folder), actual=error.strerror or str(error)
@@ -141,16 +186,29 @@ def read_root_folder(folder: Path) -> tuple[bytes, ...]:
 
 
 def check_may_sign(
-    roots: Sequence[bytes], *, release_key_id: str, bundler_key_id: str
+    roots: Sequence[bytes],
+    *,
+    release_key_id: str,
+    bundler_key_id: str,
+    now: dt.datetime,
 ) -> Name:
     """Check that the newest root gives both keys their roles; return its channel.
 
     Raises:
         KeyFileError: A key does not hold the role it was named for.
+        ExpiredError: ``now`` is at or past the root's expiry.
         MalformedError, LimitExceededError: The newest file is no root.
     """
     where = f"{len(roots)}.root.json"
     root = parse_root(roots[-1], where=where, limits=DEFAULT_LIMITS).signed
+    if root.is_expired(now):
+        raise ExpiredError(
+            "the root has expired",
+            where=where,
+            expected=f"used before {format_moment(root.expires)}",
+            hint="Have the root keys sign its next version and put that beside it; "
+            "hosts take it from the bundle.",
+        )
     for option, key_id, role in (
         ("--release-key", release_key_id, Targets.type),
         ("--bundler-key", bundler_key_id, Snapshot.type),

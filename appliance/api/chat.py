@@ -97,11 +97,16 @@ class _Exchange:
         except Error as error:
             await self._refuse(error)
             return
-        async with aclosing(self._flow.generate(admitted)) as pieces:
-            if admitted.request.stream:
-                await self._stream(admitted, pieces)
-            else:
-                await self._whole(admitted, pieces)
+        try:
+            async with aclosing(self._flow.generate(admitted)) as pieces:
+                if admitted.request.stream:
+                    await self._stream(admitted, pieces)
+                else:
+                    await self._whole(admitted, pieces)
+        except TimeoutError:
+            # A client that reads nothing holds an engine no longer: its request
+            # was cancelled and recorded when the pieces were closed.
+            return
 
     def _call(self) -> Call:
         headers = self._request.headers
@@ -114,7 +119,11 @@ class _Exchange:
         )
 
     async def _read_request(self) -> ChatRequest:
-        body = await read_json_body(self._request, max_bytes=self._settings.body_bytes)
+        body = await read_json_body(
+            self._request,
+            max_bytes=self._settings.body_bytes,
+            timeout_s=self._settings.body_s,
+        )
         self._body_read.set()
         parsed, self._with_usage = parse_chat_request(body, limits=self._settings)
         return parsed
@@ -124,22 +133,22 @@ class _Exchange:
         await response(self._scope, self._receive, self._send)
 
     async def _whole(self, admitted: Admitted, pieces: AsyncIterator[Piece]) -> None:
-        held: list[str] = []
+        held: list[Piece] = []
         try:
-            async for piece in pieces:
-                held.append(piece.text)
-                if piece.finish_reason is not None and piece.usage is not None:
-                    body = completion(
-                        self._heading(admitted),
-                        text="".join(held),
-                        finish_reason=piece.finish_reason,
-                        usage=piece.usage,
-                    )
+            held.extend([piece async for piece in pieces])
         except Error as error:
             await self._refuse(error)
             return
+        last = held[-1]
+        body = completion(
+            self._heading(admitted),
+            text="".join(piece.text for piece in held),
+            finish_reason=last.finish_reason,
+            usage=last.usage,
+        )
         response = JSONResponse(body, headers=self._headers(admitted))
-        await response(self._scope, self._receive, self._send)
+        async with asyncio.timeout(self._settings.write_s):
+            await response(self._scope, self._receive, self._send)
 
     async def _stream(self, admitted: Admitted, pieces: AsyncIterator[Piece]) -> None:
         try:
@@ -176,9 +185,10 @@ class _Exchange:
         await self._send({"type": "http.response.start", "status": 200, "headers": raw})
 
     async def _write(self, data: bytes) -> None:
-        await self._send(
-            {"type": "http.response.body", "body": data, "more_body": True}
-        )
+        async with asyncio.timeout(self._settings.write_s):
+            await self._send(
+                {"type": "http.response.body", "body": data, "more_body": True}
+            )
 
     def _events(self, heading: Heading, piece: Piece) -> bytes:
         """Return the events of one piece; the last piece also ends the stream."""

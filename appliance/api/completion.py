@@ -35,7 +35,11 @@ class Heading:
 
 
 def completion(
-    heading: Heading, *, text: str, finish_reason: FinishReason, usage: Usage
+    heading: Heading,
+    *,
+    text: str,
+    finish_reason: FinishReason | None,
+    usage: Usage | None,
 ) -> dict[str, Any]:
     """Return a whole answer."""
     return {
@@ -48,7 +52,7 @@ def completion(
                 "finish_reason": finish_reason,
             }
         ],
-        "usage": usage_object(usage),
+        "usage": None if usage is None else usage_object(usage),
     }
 
 

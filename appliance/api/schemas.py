@@ -68,7 +68,6 @@ class ChatMessage(_Strict):
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[TextPart]
-    name: str | None = None
 
     def to_message(self) -> Message:
         """Return the turn as the engine takes it, its text parts joined."""
@@ -127,6 +126,10 @@ def parse_chat_request(
         stream=bool(parsed.stream),
     )
     options = parsed.stream_options
+    if options is not None and not parsed.stream:
+        raise RequestRefusedError(
+            "stream_options is only allowed when stream is true", param="stream_options"
+        )
     return request, bool(options is not None and options.include_usage)
 
 
@@ -137,7 +140,19 @@ def _json_object(body: bytes) -> dict[str, Any]:
         raise RequestRefusedError("the request body is not valid JSON") from error
     if not isinstance(value, dict):
         raise RequestRefusedError("the request body must be a JSON object")
+    if b"\\ud" in body.lower():
+        _check_unicode(value)
     return value
+
+
+def _check_unicode(value: dict[str, Any]) -> None:
+    """Refuse halves of surrogate pairs: JSON can write them, UTF-8 cannot."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise RequestRefusedError(
+            "the request body has text that is not Unicode"
+        ) from error
 
 
 def _implemented(value: dict[str, Any]) -> dict[str, Any]:
@@ -153,7 +168,8 @@ def _implemented(value: dict[str, Any]) -> dict[str, Any]:
     for name in value:
         if name not in known and name not in NEUTRAL and name not in IGNORED:
             raise UnsupportedParameterError(
-                "the request has a parameter this server does not know", param=name[:64]
+                f"this server does not know the parameter {name[:64]!r}",
+                param=name[:64],
             )
     return {name: held for name, held in value.items() if name in known}
 

@@ -14,7 +14,8 @@ import typer
 
 from appliance.cli import audit, bundle, database, key, model, serve, site, team, trust
 from appliance.cli.options import HOME_HELP, remember_home
-from appliance.cli.output import PROGRAM, guarded, note
+from appliance.cli.output import INTERRUPTED_STATUS, PROGRAM, guarded, note
+from appliance.containment.secrecy import forbid_inspection
 from bundleformat.errors import UsageError
 
 app = typer.Typer(
@@ -74,6 +75,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return guarded(lambda: _run(given), as_json="--json" in given)
 
 
+def program() -> int:
+    """Run as a process of its own: what ``sallyport`` and ``-m appliance`` call."""
+    return guarded(_protected, as_json=False) or main()
+
+
+def _protected() -> int:
+    # Commands hold keys in memory, and a trial load starts a model beside them.
+    forbid_inspection()
+    return 0
+
+
 def _run(given: list[str]) -> int:
     try:
         status = app(args=given, prog_name=PROGRAM, standalone_mode=False)
@@ -86,4 +98,6 @@ def _run(given: list[str]) -> int:
         raise UsageError(
             message.rstrip("."), hint=f"`{PROGRAM} COMMAND --help` lists the options."
         ) from error
+    if status == INTERRUPTED_STATUS:
+        raise KeyboardInterrupt
     return int(status or 0)

@@ -1,5 +1,7 @@
 """``sallyport audit``: the ledger, its export and its verification."""
 
+import os
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -20,17 +22,51 @@ from bundleformat.errors import (
     RefusalError,
     RollbackError,
     SignatureError,
+    UsageError,
 )
 
-FAILURES: dict[int, type[RefusalError]] = {
-    verifier.UNCHECKED: MalformedError,
-    verifier.RECORD: DigestMismatchError,
-    verifier.SIGNATURE: SignatureError,
-    verifier.TRUNCATED: RollbackError,
-    verifier.INCONSISTENT: EquivocationError,
-    verifier.GAP: MissingError,
+FAILURES: dict[int, tuple[type[RefusalError], str]] = {
+    verifier.UNCHECKED: (
+        MalformedError,
+        "Name a folder as `audit export` wrote it, with plain files only.",
+    ),
+    verifier.RECORD: (
+        DigestMismatchError,
+        (
+            "Copy the export again from its source; if it is refused again, it was "
+            "altered: keep both copies."
+        ),
+    ),
+    verifier.SIGNATURE: (
+        SignatureError,
+        (
+            "Compare --key with what was written down at commissioning; if it is that, "
+            "the ledger it belongs to did not sign this."
+        ),
+    ),
+    verifier.TRUNCATED: (
+        RollbackError,
+        (
+            "Copy the export again, whole; if it is still short, records were taken "
+            "away: keep it, and every checkpoint you hold."
+        ),
+    ),
+    verifier.INCONSISTENT: (
+        EquivocationError,
+        (
+            "Keep this export and the held checkpoint: both are signed, and together "
+            "they show that history was rewritten."
+        ),
+    ),
+    verifier.GAP: (
+        MissingError,
+        (
+            "Copy the export again from its source; if the record is still missing, it "
+            "was taken out: keep both copies."
+        ),
+    ),
 }
-"""The verifier's exit statuses in the words of the error tree."""
+"""The verifier's exit statuses in the words of the error tree, and what to do."""
 
 app = typer.Typer(help="The ledger and its proof.", no_args_is_help=True)
 
@@ -117,7 +153,10 @@ def export(
     lines = (
         f"wrote {made.size} records to {made.folder}",
         f"root {made.root.hex()}",
-        "the auditor checks it with: python verify.py FOLDER --key VKEY",
+        (
+            "the auditor checks it with: python -I verify.py "
+            f"{shlex.quote(str(made.folder))} --key {shlex.quote(made.vkey)}"
+        ),
     )
     show(value, lines, as_json=as_json)
 
@@ -143,15 +182,40 @@ def verify(
 ) -> None:
     """Verify an export without trusting the host that wrote it.
 
-    Says the same as the verify.py inside the export; refuses with status 3.
+    Says the same as `python -I verify.py` on the export; refuses with status 3.
     """
-    verdict = verifier.verify(folder, key=key, held=tuple(held or ()))
-    failure = FAILURES.get(verdict.status)
-    if failure is not None:
-        raise failure(verdict.problem, where=str(folder))
+    kept = tuple(held or ())
+    _check_arguments(folder, key=key, held=kept)
+    verdict = verifier.verify(folder, key=key, held=kept)
+    if verdict.status != verifier.OK:
+        failure, hint = FAILURES[verdict.status]
+        # Where the problem names a file by its path, the folder is said already.
+        where = "" if str(folder) in verdict.problem else str(folder)
+        raise failure(verdict.problem, where=where, hint=hint)
     value = {
         "origin": verdict.origin,
         "proved": list(verdict.proved),
         "not_proved": list(verdict.not_proved),
     }
     show(value, tuple(verdict.text().splitlines()), as_json=as_json)
+
+
+def _check_arguments(folder: Path, *, key: str, held: tuple[Path, ...]) -> None:
+    for path in (*(folder / name for name in verifier.FILES), *held):
+        if not os.path.lexists(path):
+            raise MissingError(
+                "no such file",
+                where=str(path),
+                hint="Name the whole folder that `audit export` wrote, and each "
+                "--held by the path of its file.",
+            )
+    try:
+        verifier.parse_key(key)
+    except verifier.CheckError as error:
+        raise UsageError(
+            "not a whole verifier key",
+            where="--key",
+            expected="NAME+ID+BASE64",
+            actual=ascii(key),
+            hint="Give the line that `audit key` printed at commissioning, in quotes.",
+        ) from error

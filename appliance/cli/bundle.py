@@ -1,5 +1,6 @@
 """``sallyport bundle``: what came on a medium."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,8 @@ from appliance.cli.options import Json, host
 from appliance.cli.output import show, table
 from appliance.cli.progress import watched
 from appliance.compose import import_host
-from appliance.import_host import ImportPlan
+from appliance.import_host import Imported, ImportPlan
+from bundleformat.manifest import Artifact
 from bundleformat.report import bundle_value
 from bundleformat.verify import VerifiedBundle
 
@@ -72,19 +74,32 @@ def import_(
         **bundle_value(done.bundle),
         "generation": done.generation,
         "already_active": done.already_active,
+        "repaired": list(done.repaired),
+        "trust_updated": done.trust_updated,
+        "withdrawn": _named(done.withdrawn),
     }
+    show(value, _done_lines(done), as_json=as_json)
+
+
+def _done_lines(done: Imported) -> tuple[str, ...]:
     manifest = done.bundle.manifest
     name = f"bundle {manifest.version} of channel {manifest.channel}"
-    if done.already_active:
-        lines: tuple[str, ...] = (f"{name} is already active; nothing to do",)
-    else:
-        lines = (
+    if not done.already_active:
+        return (
             *_heading(done.bundle),
             *_contents(done.bundle),
             f"{name} is now active: generation {done.generation}",
+            *_withdrawn_line("withdrawn:", done.withdrawn),
             "the ledger holds its receipt",
         )
-    show(value, lines, as_json=as_json)
+    changes = []
+    if done.repaired:
+        changes.append(f"repaired in the store: {', '.join(done.repaired)}")
+    if done.trust_updated:
+        changes.append(f"root {done.bundle.root_version} is trusted from now on")
+    if changes:
+        return (f"{name} is active; {'; '.join(changes)}",)
+    return (f"{name} is already active; nothing to do",)
 
 
 def _heading(bundle: VerifiedBundle) -> tuple[str, ...]:
@@ -116,6 +131,9 @@ def _plan_value(plan: ImportPlan) -> dict[str, Any]:
     return {
         **bundle_value(plan.bundle),
         "already_active": plan.active_generation is not None,
+        "damaged": list(plan.damaged),
+        "updates_trust": plan.updates_trust,
+        "withdrawn": _named(plan.withdrawn),
         "copy_bytes": plan.copy_bytes,
         "held_bytes": plan.held_bytes,
         "free_bytes": plan.free_bytes,
@@ -123,11 +141,35 @@ def _plan_value(plan: ImportPlan) -> dict[str, Any]:
 
 
 def _plan_lines(plan: ImportPlan) -> tuple[str, ...]:
-    if plan.active_generation is not None:
+    if plan.damaged:
+        verdict = (
+            f"it is active; importing it would copy {plan.copy_bytes:,} bytes again "
+            f"to repair: {', '.join(plan.damaged)}"
+        )
+    elif plan.updates_trust:
+        verdict = "it is already active; importing it would only change the trust"
+    elif plan.active_generation is not None:
         verdict = "it is already active; importing it would change nothing"
     else:
         verdict = (
             f"would copy {plan.copy_bytes:,} bytes ({plan.held_bytes:,} are here "
             f"already, {plan.free_bytes:,} are free) and activate it"
         )
-    return (*_heading(plan.bundle), *_contents(plan.bundle), verdict)
+    newer_root = f"would trust root {plan.bundle.root_version} from then on"
+    return (
+        *_heading(plan.bundle),
+        *_contents(plan.bundle),
+        verdict,
+        *((newer_root,) if plan.updates_trust else ()),
+        *_withdrawn_line("would withdraw:", plan.withdrawn),
+    )
+
+
+def _named(artifacts: Sequence[Artifact]) -> list[dict[str, str]]:
+    return [{"kind": each.kind, "name": each.name} for each in artifacts]
+
+
+def _withdrawn_line(verb: str, artifacts: Sequence[Artifact]) -> tuple[str, ...]:
+    if not artifacts:
+        return ()
+    return (f"{verb} {', '.join(f'{each.kind} {each.name}' for each in artifacts)}",)

@@ -12,7 +12,10 @@ from appliance.host import OpenHost
 from appliance.settings import DEFAULT_HOME, HOME_VARIABLE, home_folder
 from bundleformat.errors import LimitExceededError, MissingError
 
-HOME_HELP = f"The host's folder. [default: ${HOME_VARIABLE}, or {DEFAULT_HOME}]"
+HOME_HELP = (
+    f"The host's folder; stands before the command. "
+    f"[default: ${HOME_VARIABLE}, or {DEFAULT_HOME}]"
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 """The option every command has."""

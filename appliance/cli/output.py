@@ -1,10 +1,14 @@
 """How the command line speaks: data on stdout, messages on stderr, exit statuses.
 
-0 done, 1 a bug, 2 called wrongly, 3 refused, 4 the host failed. A refusal reads
+0 done, 1 a bug, 2 called wrongly, 3 refused, 4 the host failed, 130 interrupted,
+141 nobody read the output to its end. A refusal reads
 ``sallyport: refused: digest-mismatch: c/ab/…: …`` and then ``hint: …``.
 """
 
+import contextlib
 import json
+import os
+import sys
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +23,12 @@ PROGRAM = "sallyport"
 
 INTERRUPTED_STATUS = 130
 """Exit status after Ctrl-C, as shells have it."""
+
+UNREAD_STATUS = 141
+"""Exit status when the reader of the output is gone: 128 and SIGPIPE, as of shells.
+
+It is not 0, because what was to be read, a new key above all, may be lost.
+"""
 
 
 def show(value: dict[str, Any], lines: tuple[str, ...], *, as_json: bool) -> None:
@@ -65,6 +75,18 @@ def guarded(run: Callable[[], int], *, as_json: bool) -> int:
     error tree is a bug and is shown as one.
     """
     try:
+        return _reported(run, as_json=as_json)
+    except BrokenPipeError:
+        return _unread()
+    except SystemExit as error:
+        # typer ends the process by itself when its own output finds no reader.
+        if isinstance(error.__context__, BrokenPipeError):
+            return _unread()
+        raise
+
+
+def _reported(run: Callable[[], int], *, as_json: bool) -> int:
+    try:
         return run()
     except Error as error:
         return report(error, as_json=as_json)
@@ -72,8 +94,29 @@ def guarded(run: Callable[[], int], *, as_json: bool) -> int:
         note(f"{PROGRAM}: interrupted; run the command again to go on")
         return INTERRUPTED_STATUS
     except BrokenPipeError:
-        return 0
+        raise
     except Exception:  # noqa: BLE001 - the top of the process: report a bug
         traceback.print_exc()
         note(f"{PROGRAM}: bug: please report the lines above")
         return 1
+
+
+def _unread() -> int:
+    """Say that the output went nowhere, and let nothing else be written to it.
+
+    Source: Python's library reference, signal, "Note on SIGPIPE": what is still
+    buffered would fail once more when the interpreter ends.
+    """
+    with contextlib.suppress(OSError):
+        note(
+            f"{PROGRAM}: nobody read the output to its end; what the command did, "
+            "it did"
+        )
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+    return UNREAD_STATUS

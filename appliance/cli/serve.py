@@ -14,14 +14,18 @@ def serve(
         str | None, typer.Option("--host", help="Address to listen on.")
     ] = None,
     port: Annotated[
-        int | None, typer.Option(help="Port to listen on; 0 takes any free one.")
+        int | None,
+        typer.Option(
+            min=0, max=65_535, help="Port to listen on; 0 takes any free one."
+        ),
     ] = None,
 ) -> None:
     """Serve the OpenAI API until stopped.
 
     Models, policies and the site certificate are followed while serving: an
     import in another terminal takes effect within seconds. Stops on Ctrl-C or
-    SIGTERM after running requests have ended.
+    SIGTERM: running requests may end by themselves for a while (drain_s), then
+    they are ended with an error; asked a second time, they are ended at once.
     """
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"

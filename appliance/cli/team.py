@@ -22,8 +22,12 @@ def set_classes(
         str, typer.Option(help="The most restrictive data class it may send.")
     ],
     default_class: Annotated[
-        str, typer.Option(help="What its requests without a label count as.")
-    ] = "internal",
+        str | None,
+        typer.Option(
+            help="What its requests without a label count as. Default: unchanged.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Set a team's clearance and the class of its unlabelled requests."""

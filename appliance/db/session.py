@@ -64,7 +64,8 @@ def check_commissioned(path: Path) -> None:
         raise HostNotReadyError(
             "this host has not been commissioned",
             where=str(path),
-            hint="Run: sallyport trust init --root FILE --fingerprint HEX",
+            hint="Name the right folder with --home or SALLYPORT_HOME; on a new host "
+            "run: sallyport trust init --root FILE --fingerprint HEX",
         )
 
 

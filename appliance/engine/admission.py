@@ -44,6 +44,9 @@ class Limits:
 REHEARSED_TOKENS = 32
 """Size of the batch that tells how fast a host is; also the smallest batch size."""
 
+RETRY_AFTER_S = 2
+"""What a caller is told to wait when every place is taken."""
+
 STEP_TARGET_S = 0.5
 """What one step may take: a cancellation and every other request wait that long."""
 
@@ -76,6 +79,31 @@ def paced(limits: Limits, *, rehearsal_s: float) -> Limits:
     ):
         batch_tokens //= 2
     return dataclasses.replace(limits, batch_tokens=batch_tokens)
+
+
+def least_tokens(size_bytes: int, *, longest_token_bytes: int | None) -> int:
+    """Return how many tokens a text of that size has at least.
+
+    ``size_bytes`` counts UTF-8; with ``longest_token_bytes`` None nothing is known.
+    """
+    return 0 if longest_token_bytes is None else -(-size_bytes // longest_token_bytes)
+
+
+def check_prompt(
+    prompt_tokens: int, *, context_tokens: int, requested: int | None
+) -> None:
+    """Return if a prompt of that many tokens, or more, may leave room for an answer.
+
+    Raises:
+        ContextLengthError: Not even one new token would fit. Its ``prompt_tokens``
+            are then what the prompt has at least.
+    """
+    if prompt_tokens + 1 > context_tokens:
+        raise ContextLengthError(
+            limit_tokens=context_tokens,
+            prompt_tokens=prompt_tokens,
+            new_tokens=requested or 1,
+        )
 
 
 def new_tokens(limits: Limits, *, prompt_tokens: int, requested: int | None) -> int:

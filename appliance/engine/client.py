@@ -2,7 +2,9 @@
 
 It turns method calls into frames and frames into pieces, and lives as long as
 the process at the other end. When the connection ends, every caller still
-waiting gets ``EngineUnavailableError``; nothing is retried here.
+waiting gets ``EngineUnavailableError``; nothing is retried here. What can be
+refused by its size, or because every place is taken, is refused without asking
+the process, whose time belongs to the requests it serves.
 """
 
 import asyncio
@@ -12,19 +14,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.engine import protocol as wire
+from appliance.engine.admission import RETRY_AFTER_S, check_prompt, least_tokens
+from appliance.engine.endings import NOTHING, Endings
+from appliance.engine.line import Line
 from appliance.engine.port import Message, Piece, Sampling, Ticket, Usage
+from appliance.engine.translate import piece, prepare_frame, refusal
 from appliance.errors import (
-    ContextLengthError,
     EngineUnavailableError,
     OverloadedError,
-    RequestRefusedError,
 )
 from bundleformat.errors import ConflictError, Error, LimitExceededError, MalformedError
-
-ENDED_REMEMBERED = 1_024
-"""Requests whose final usage is kept, so that a late ``cancel`` can tell it."""
-
-_NOTHING = Usage(prompt_tokens=0, completion_tokens=0)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -37,14 +36,15 @@ class _Call:
     )
     """Deltas, then nothing after a finish reason, an error, or None if cancelled."""
     prepared: asyncio.Future[Ticket]
-    usage: Usage = _NOTHING
+    usage: Usage = NOTHING
     cancelling: bool = False
 
 
 class EngineClient:
     """One connection; made by the supervisor, gone with its process.
 
-    ``ended`` outlives the connection: the final usage of recent requests.
+    ``endings`` outlives the connection. A process that owes an answer for longer
+    than ``reply_timeout_s`` loses the connection.
     """
 
     def __init__(
@@ -52,14 +52,28 @@ class EngineClient:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         *,
-        ended: dict[str, Usage],
+        endings: Endings,
+        reply_timeout_s: float,
     ) -> None:
         self._reader = reader
         self._writer = writer
         self._calls: dict[str, _Call] = {}
-        self._ended = ended
+        self._endings = endings
+        self._line = Line(
+            send=writer.write,
+            reply_timeout_s=reply_timeout_s,
+            late=lambda: self.fail("the engine did not answer in time"),
+        )
+        self._ready: wire.Ready | None = None
+        self._places = 0
         self._stats: list[asyncio.Future[wire.Stats]] = []
         self._lost: Error | None = None
+        endings.next_process()
+
+    @property
+    def problem(self) -> str:
+        """Why the connection ended, or an empty string."""
+        return "" if self._lost is None else self._lost.problem
 
     async def load(self, order: wire.Load) -> wire.Ready:
         """Have the process load its model; the first exchange on a connection.
@@ -71,6 +85,8 @@ class EngineClient:
         self._send(order)
         report = await self._receive()
         if isinstance(report, wire.Ready):
+            self._ready = report
+            self._places = report.sequences + order.queued_requests
             return report
         if isinstance(report, wire.LoadFailed):
             raise EngineUnavailableError(report.problem)
@@ -88,33 +104,27 @@ class EngineClient:
         self,
         request_id: str,
         *,
-        tenant: str,
         messages: tuple[Message, ...],
         sampling: Sampling,
     ) -> Ticket:
-        """Hold a place; see :class:`appliance.engine.port.Engine`."""
+        """Hold a place; see :class:`appliance.engine.port.Engine`.
+
+        The caller waits in line; cancelling it frees the place at once.
+        """
         self._check_alive()
         if request_id in self._calls:
             raise ConflictError(
                 "a request of that id is being served", where=request_id
             )
+        self._check_size(messages, sampling)
+        self._check_place()
+        frame = prepare_frame(request_id, messages=messages, sampling=sampling)
         call = _Call(prepared=asyncio.get_running_loop().create_future())
         self._calls[request_id] = call
+        self._line.join(request_id, frame)
         try:
-            self._send(
-                wire.Prepare(
-                    request_id=request_id,
-                    tenant=tenant,
-                    messages=messages,
-                    sampling=sampling,
-                )
-            )
-            with contextlib.suppress(OSError):
-                await self._writer.drain()
-            return await call.prepared
-        except (LimitExceededError, MalformedError) as error:
-            self._end(request_id, call.usage)
-            raise RequestRefusedError(error.problem, param="messages") from error
+            # Shielded: its turn in the line ends with its answer, not with its caller.
+            return await asyncio.shield(call.prepared)
         except asyncio.CancelledError:
             self._ask_to_end(request_id, call=call)
             raise
@@ -122,16 +132,17 @@ class EngineClient:
     async def generate(self, ticket: Ticket) -> AsyncGenerator[Piece, None]:
         """Start the request and yield its pieces."""
         call = self._calls.get(ticket.request_id)
-        if call is None and ticket.request_id in self._ended:
-            raise OverloadedError("the place is not held any more", retry_after_s=1)
         if call is None:
+            self._check_alive()
+            if self._endings.in_this_process(ticket.request_id):
+                raise OverloadedError("the place is not held any more", retry_after_s=1)
             raise EngineUnavailableError("the engine was started again")
         try:
             self._send(wire.Start(request_id=ticket.request_id))
             while (delta := await call.inbox.get()) is not None:
                 if isinstance(delta, Error):
                     raise delta
-                yield _piece(delta, ticket)
+                yield piece(delta, ticket)
                 if delta.finish_reason is not None:
                     return
         finally:
@@ -141,7 +152,7 @@ class EngineClient:
         """End a request; harmless if it has ended or the process is gone."""
         call = self._calls.get(request_id)
         if call is None:
-            return self._ended.get(request_id, _NOTHING)
+            return self._endings.usage(request_id)
         self._ask_to_end(request_id, call=call)
         await call.ended.wait()
         return call.usage
@@ -161,7 +172,9 @@ class EngineClient:
         """End every call with ``EngineUnavailableError``; nothing is sent any more."""
         if self._lost is None:
             self._lost = EngineUnavailableError(problem)
-            self._writer.close()
+            self._line.close()
+            # What is unsent is dropped: a process that hangs would never take it.
+            self._writer.transport.abort()
         for request_id in tuple(self._calls):
             self._finish_with(request_id, EngineUnavailableError(problem))
         while self._stats:
@@ -175,6 +188,25 @@ class EngineClient:
     def _check_alive(self) -> None:
         if self._lost is not None:
             raise EngineUnavailableError(self._lost.problem)
+
+    def _check_size(self, messages: tuple[Message, ...], sampling: Sampling) -> None:
+        """Refuse messages that no way of counting could make fit."""
+        if self._ready is None:
+            return
+        size_bytes = sum(len(m.content.encode("utf-8", "replace")) for m in messages)
+        check_prompt(
+            least_tokens(
+                size_bytes, longest_token_bytes=self._ready.longest_token_bytes
+            ),
+            context_tokens=self._ready.context_tokens,
+            requested=sampling.max_tokens,
+        )
+
+    def _check_place(self) -> None:
+        """Refuse what goes beyond the places, waiting in line or held."""
+        taken = sum(not call.cancelling for call in self._calls.values())
+        if taken >= self._places:
+            raise OverloadedError("the queue is full", retry_after_s=RETRY_AFTER_S)
 
     def _send(self, order: wire.Order) -> None:
         self._check_alive()
@@ -196,8 +228,14 @@ class EngineClient:
 
     def _ask_to_end(self, request_id: str, *, call: _Call) -> None:
         """Cancel ``call`` once, and never a later one of the same id."""
-        if self._calls.get(request_id) is call and not call.cancelling:
-            call.cancelling = True
+        if self._calls.get(request_id) is not call or call.cancelling:
+            return
+        call.cancelling = True
+        if self._line.leave(request_id):
+            self._finish_with(
+                request_id, EngineUnavailableError("the request was cancelled")
+            )
+        else:
             with contextlib.suppress(EngineUnavailableError):
                 self._send(wire.Cancel(request_id=request_id))
 
@@ -211,13 +249,15 @@ class EngineClient:
             case wire.Ended():
                 self._leave(report)
             case wire.TooLong() | wire.Refused() | wire.Overloaded():
-                self._finish_with(report.request_id, _refusal(report))
+                self._line.answered(report.request_id)
+                self._finish_with(report.request_id, refusal(report))
             case wire.Stats() if self._stats:
                 answer = self._stats.pop(0)
                 if not answer.done():
                     answer.set_result(report)
 
     def _hold(self, report: wire.Prepared) -> None:
+        self._line.answered(report.request_id)
         call = self._calls.get(report.request_id)
         if call is None or call.prepared.done():
             return
@@ -264,32 +304,7 @@ class EngineClient:
 
     def _end(self, request_id: str, usage: Usage) -> None:
         self._calls.pop(request_id).ended.set()
-        self._ended[request_id] = usage
-        if len(self._ended) > ENDED_REMEMBERED:
-            del self._ended[next(iter(self._ended))]
-
-
-def _piece(delta: wire.Delta, ticket: Ticket) -> Piece:
-    if delta.finish_reason is None:
-        return Piece(text=delta.text)
-    usage = Usage(
-        prompt_tokens=ticket.prompt_tokens, completion_tokens=delta.completion_tokens
-    )
-    return Piece(text=delta.text, finish_reason=delta.finish_reason, usage=usage)
-
-
-def _refusal(report: wire.TooLong | wire.Refused | wire.Overloaded) -> Error:
-    match report:
-        case wire.TooLong():
-            return ContextLengthError(
-                limit_tokens=report.limit_tokens,
-                prompt_tokens=report.prompt_tokens,
-                new_tokens=report.new_tokens,
-            )
-        case wire.Refused():
-            return RequestRefusedError(report.problem, param=report.param)
-        case wire.Overloaded():
-            return OverloadedError(report.problem, retry_after_s=report.retry_after_s)
+        self._endings.note(request_id, usage)
 
 
 def _set_error(future: "asyncio.Future[Any]", error: Error) -> None:

@@ -12,7 +12,7 @@ Source: llama.h of the llama.cpp inside llama-cpp-python 0.3.36.
 """
 
 import ctypes
-import sys
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,49 +20,30 @@ import llama_cpp.llama_cpp as native
 import numpy as np
 
 from appliance.engine.decoder import Slice
+from appliance.engine.llama_log import Log
 from appliance.engine.port import Sampling
 from appliance.engine.sampling import Sampler
 from appliance.errors import EngineUnavailableError
 
-LOG_LINES = 40
-"""Error lines of llama.cpp that one process passes on to its standard error."""
-
-LOG_LINE_BYTES = 300
-"""Longest such line; the rest of it is cut off."""
-
-_LEVEL_ERROR = 4
 _PIECE_BYTES = 256
+_MARKS = native.LLAMA_TOKEN_ATTR_CONTROL | native.LLAMA_TOKEN_ATTR_USER_DEFINED
+_MARKUP = re.compile(r"[<\[].+[>\]]\Z", re.DOTALL)
+
 _NO_ADDITIONS = False
 """Whether ``llama_tokenize`` adds BOS and EOS by itself."""
 
 _HIDE_CONTROL = False
 """Whether ``llama_token_to_piece`` spells control tokens out."""
 
+_BOUNDED_VOCABULARIES = (native.LLAMA_VOCAB_TYPE_SPM, native.LLAMA_VOCAB_TYPE_BPE)
+"""Kinds of vocabulary that spell every byte of a text they keep.
+
+The others may shorten a text before they look at it, or write one token for a
+whole word they do not know.
+"""
+
 _OK = 0
 _NO_CELLS = 1
-
-
-class Log:
-    """Passes llama.cpp's first error lines on, and nothing else.
-
-    Attributes:
-        first: The first error line, or an empty string. It may quote the model
-            file, so it is bounded and printable.
-    """
-
-    def __init__(self) -> None:
-        self.first = ""
-        self._left = LOG_LINES
-        self._callback = native.llama_log_callback(self._write)
-        native.llama_log_set(self._callback, ctypes.c_void_p(0))
-
-    def _write(self, level: int, text: bytes, _data: object) -> None:
-        if level == _LEVEL_ERROR and self._left > 0:
-            self._left -= 1
-            spelled = text[:LOG_LINE_BYTES].decode("utf-8", "replace").rstrip()
-            line = "".join(char if char.isprintable() else "?" for char in spelled)
-            self.first = self.first or line
-            sys.stderr.write(f"llama.cpp: {line}\n")
 
 
 class Model:
@@ -112,14 +93,35 @@ class Model:
         """Text of the token that ends a sequence, or an empty string."""
         return self._text(native.llama_vocab_eos(self.vocabulary))
 
-    def control_texts(self) -> tuple[str, ...]:
-        """Return the spelling of every control token."""
-        texts = (
-            self._text(token)
+    def longest_token_bytes(self) -> int | None:
+        """Return how many bytes of UTF-8 one token stands for at most; None: any.
+
+        Taken from the spellings in the file, which are never shorter than the text
+        they stand for: byte-level BPE writes a byte as one or two, SPM a space as
+        three and a lone byte as six (``<0x0A>``).
+        """
+        if native.llama_vocab_type(self.vocabulary) not in _BOUNDED_VOCABULARIES:
+            return None
+        longest = max(
+            len(native.llama_vocab_get_text(self.vocabulary, token) or b"")
             for token in range(self.vocabulary_size)
-            if native.llama_vocab_is_control(self.vocabulary, token)
         )
-        return tuple(text for text in texts if text)
+        return longest or None
+
+    def control_texts(self) -> tuple[str, ...]:
+        """Return the spelling of every token that can mark up a conversation.
+
+        Besides control tokens these are the user-defined ones that look like
+        markup: llama.cpp sees those in any text.
+        """
+        texts = (
+            (self._text(token), native.llama_vocab_is_control(self.vocabulary, token))
+            for token in range(self.vocabulary_size)
+            if native.llama_vocab_get_attr(self.vocabulary, token) & _MARKS
+        )
+        return tuple(
+            text for text, control in texts if text and (control or _MARKUP.match(text))
+        )
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
         """Return the tokens of ``text``; control tokens are seen if ``special``."""

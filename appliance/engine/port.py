@@ -79,8 +79,13 @@ class Engine(Protocol):
     ) -> Ticket:
         """Hold a place for a request that fits every limit.
 
+        ``tenant`` says whose request it is; all tenants are treated alike.
+
         Raises:
-            ContextLengthError: Prompt and answer exceed one request's context.
+            ContextLengthError: Prompt and answer exceed one request's context. If
+                the size of the messages alone tells, nothing is counted, and
+                ``prompt_tokens`` is what they have at least; text that the
+                model's template would leave out counts as it was written.
             OverloadedError: The queue is full.
             ConflictError: A request of that id is being served.
             EngineUnavailableError: The process is down or restarting.

@@ -46,7 +46,6 @@ class Prepare(Frame, frozen=True, kw_only=True, tag=True):
     """Render, count and hold a place."""
 
     request_id: str
-    tenant: str
     messages: tuple[Message, ...]
     sampling: Sampling
 
@@ -68,12 +67,17 @@ class AskStats(Frame, frozen=True, kw_only=True, tag=True):
 
 
 class Ready(Frame, frozen=True, kw_only=True, tag=True):
-    """The model is loaded; these are the limits that hold for it."""
+    """The model is loaded; these are the limits that hold for it.
+
+    ``longest_token_bytes`` bounds the text that one token stands for; None says
+    that a token of this vocabulary may stand for a text of any length.
+    """
 
     context_tokens: int
     cells: int
     sequences: int
     batch_tokens: int
+    longest_token_bytes: int | None
 
 
 class LoadFailed(Frame, frozen=True, kw_only=True, tag=True):
@@ -234,6 +238,11 @@ class FrameSplitter:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether a frame has begun and not ended."""
+        return bool(self._buffer)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield every payload that ``data`` completes.

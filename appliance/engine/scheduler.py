@@ -12,15 +12,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from appliance.engine.admission import Limits, Reservations, new_tokens
+from appliance.engine.admission import (
+    RETRY_AFTER_S,
+    Limits,
+    Reservations,
+    new_tokens,
+)
 from appliance.engine.decoder import Decoder, Slice
 from appliance.engine.port import FinishReason, Sampling
 from appliance.engine.textstream import TextStream
 from appliance.errors import EngineUnavailableError, OverloadedError
 from bundleformat.errors import ConflictError
-
-RETRY_AFTER_S = 2
-"""What a caller is told to wait when every place is taken."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,13 +5,14 @@ request's cells are free before the next batch, and no lock can be forgotten.
 """
 
 import os
+from functools import partial
 from typing import Protocol
 
 from appliance.clock import Clock
 from appliance.engine import protocol as wire
-from appliance.engine.admission import Limits
+from appliance.engine.admission import RETRY_AFTER_S, Limits, check_prompt
 from appliance.engine.prompt import Prompter
-from appliance.engine.scheduler import RETRY_AFTER_S, Progress, Scheduler
+from appliance.engine.scheduler import Progress, Scheduler
 from appliance.errors import (
     ContextLengthError,
     OverloadedError,
@@ -90,7 +91,15 @@ class Service:
     def _prepare(self, order: wire.Prepare) -> wire.Report:
         try:
             self._scheduler.check_place(order.request_id)
-            prompt = self._prompter.tokens(order.messages, now=self._clock.now())
+            prompt = self._prompter.tokens(
+                order.messages,
+                now=self._clock.now(),
+                check=partial(
+                    check_prompt,
+                    context_tokens=self._limits.context_tokens,
+                    requested=order.sampling.max_tokens,
+                ),
+            )
             max_new = self._scheduler.prepare(
                 order.request_id,
                 prompt=prompt,

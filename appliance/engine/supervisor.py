@@ -1,9 +1,8 @@
 """Keeps one engine process alive and speaks for it: ``port.Engine`` for one model.
 
-The process is started with a socket pair and nothing else: no inherited
-environment, no standard input, its own session. When it dies, in-flight callers
-get ``EngineUnavailableError``, and a new one is started after a back-off that
-doubles up to :data:`BACKOFF_MAX_S`. A process that does not answer within
+When the process dies, in-flight callers get ``EngineUnavailableError``, and a new
+one is started after a back-off that doubles up to :data:`BACKOFF_MAX_S`, as often
+as it takes. A process that does not answer within
 ``reply_timeout_s`` (a chat template that never ends, say) is killed: a hung
 engine and a dead one are the same to a caller, and only the second recovers.
 """
@@ -11,18 +10,17 @@ engine and a dead one are the same to a caller, and only the second recovers.
 import asyncio
 import contextlib
 import logging
-import os
-import socket
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from appliance.engine import protocol as wire
 from appliance.engine.client import EngineClient
+from appliance.engine.endings import Endings
+from appliance.engine.launch import Process
 from appliance.engine.port import Message, Piece, Sampling, Ticket, Usage
 from appliance.errors import EngineUnavailableError
 from appliance.settings import EngineSettings, engine_threads
+from bundleformat.errors import Error
 
 BACKOFF_MIN_S = 0.25
 """Wait before the first restart; a healthy run resets it."""
@@ -33,19 +31,11 @@ BACKOFF_MAX_S = 30.0
 HEALTHY_S = 60.0
 """A process that served this long starts the back-off over when it dies."""
 
-REAP_POLL_S = 0.01
-"""How often a killed process is looked at until it is gone."""
-
-_WORKER = "appliance.engine.worker"
-
-_ENVIRONMENT = {
-    "LANG": "C.UTF-8",
-    "GGML_NO_BACKTRACE": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-}
-"""All that a worker is given: nothing of the gateway's own environment."""
-
 _log = logging.getLogger(__name__)
+
+
+async def _nothing_to_check() -> None:
+    """Let every launch go on."""
 
 
 class EngineSupervisor:
@@ -57,8 +47,13 @@ class EngineSupervisor:
     Args:
         model_path: The model file, in the store; opened by the process only.
         settings: The limits of this engine.
-        on_crash: Told of each process that died by itself, with its exit status
-            (negative: the signal) and how often one was started again so far.
+        on_crash: Told of each process that served and died, with its exit status
+            (negative: the signal) and how often a new one was tried so far; then
+            of each try that failed, counted in, with the exit status of the
+            process that did not get ready: negative also if it was killed for
+            that, 0 if it gave up by itself or none was started.
+        check: Awaited before every start of a process, the first and all others.
+            An ``Error`` it raises fails that start, and no process is made.
     """
 
     def __init__(
@@ -67,25 +62,28 @@ class EngineSupervisor:
         *,
         settings: EngineSettings,
         on_crash: Callable[[int, int], object] = lambda _status, _restarts: None,
+        check: Callable[[], Awaitable[None]] = _nothing_to_check,
     ) -> None:
         self._model_path = model_path
         self._settings = settings
         self._on_crash = on_crash
+        self._check = check
         self._client: EngineClient | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._limits: wire.Ready | None = None
-        self._ended: dict[str, Usage] = {}
+        self._endings = Endings()
+        self._exit_status = 0
         self._restarts = 0
 
     @property
     def ready(self) -> bool:
         """Whether a process is up and has its model loaded."""
-        return self._client is not None
+        return self._client is not None and not self._client.problem
 
     @property
     def restarts(self) -> int:
-        """How often a process was started again after the first."""
+        """How often it was tried to start a process after the first."""
         return self._restarts
 
     @property
@@ -109,6 +107,7 @@ class EngineSupervisor:
 
         Raises:
             EngineUnavailableError: The model cannot be served; no process is left.
+            Error: What ``check`` raised; no process was started.
         """
         client = await self._launch()
         self._keeper = asyncio.create_task(self._keep(client))
@@ -130,20 +129,14 @@ class EngineSupervisor:
         self,
         request_id: str,
         *,
-        tenant: str,
+        tenant: str,  # noqa: ARG002  # the port names it; all are treated alike
         messages: tuple[Message, ...],
         sampling: Sampling,
     ) -> Ticket:
         """Hold a place; see :class:`appliance.engine.port.Engine`."""
-        client = self._running()
-        try:
-            async with asyncio.timeout(self._settings.reply_timeout_s):
-                return await client.prepare(
-                    request_id, tenant=tenant, messages=messages, sampling=sampling
-                )
-        except TimeoutError as error:
-            self._kill("no answer to a request")
-            raise EngineUnavailableError("the engine did not answer in time") from error
+        return await self._running().prepare(
+            request_id, messages=messages, sampling=sampling
+        )
 
     async def generate(self, ticket: Ticket) -> AsyncIterator[Piece]:
         """Start the request and yield its pieces."""
@@ -155,9 +148,7 @@ class EngineSupervisor:
     async def cancel(self, request_id: str) -> Usage:
         """Free the place and the cells within one step; harmless if finished."""
         if self._client is None:
-            return self._ended.get(
-                request_id, Usage(prompt_tokens=0, completion_tokens=0)
-            )
+            return self._endings.usage(request_id)
         return await self._client.cancel(request_id)
 
     async def stats(self) -> wire.Stats:
@@ -171,7 +162,7 @@ class EngineSupervisor:
             async with asyncio.timeout(self._settings.reply_timeout_s):
                 return await client.stats()
         except TimeoutError as error:
-            self._kill("no answer to the watchdog")
+            client.fail("the engine did not answer the watchdog")
             raise EngineUnavailableError("the engine did not answer in time") from error
 
     def _running(self) -> EngineClient:
@@ -186,17 +177,31 @@ class EngineSupervisor:
         while True:
             began = loop.time()
             status = await self._serve(client)
-            _log.error("engine process ended with %d; starting it again", status)
+            _log.error(
+                "engine process ended with %d (%s); starting it again",
+                status,
+                client.problem,
+            )
             self._on_crash(status, self._restarts)
             if loop.time() - began > HEALTHY_S:
                 backoff_s = BACKOFF_MIN_S
-            while True:
-                await asyncio.sleep(backoff_s)
-                backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
-                self._restarts += 1
-                with contextlib.suppress(EngineUnavailableError):
-                    client = await self._launch()
-                    break
+            client, backoff_s = await self._relaunch(backoff_s)
+
+    async def _relaunch(self, backoff_s: float) -> tuple[EngineClient, float]:
+        """Try until a process is ready; return its client and the next back-off."""
+        told = ""
+        while True:
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
+            self._restarts += 1
+            try:
+                return await self._launch(), backoff_s
+            except Error as error:
+                # A reason that stays the same is told once, not for ever.
+                if error.text() != told:
+                    told = error.text()
+                    _log.error("the engine cannot be started again: %s", told)
+                self._on_crash(self._exit_status, self._restarts)
 
     async def _serve(self, client: EngineClient) -> int:
         """Hand out reports until the process dies; return its exit status."""
@@ -206,9 +211,9 @@ class EngineSupervisor:
         finally:
             self._client = None
             watchdog.cancel()
+            await self._reap()
             await asyncio.gather(watchdog, client.closed(), return_exceptions=True)
-            status = await self._reap()
-        return status
+        return self._exit_status
 
     async def _watch(self) -> None:
         while True:
@@ -217,17 +222,21 @@ class EngineSupervisor:
                 await self.stats()
 
     async def _launch(self) -> EngineClient:
-        """Start a process and have it load the model, or leave nothing behind."""
-        self._process, ours = _spawn()
-        reader, writer = await asyncio.open_unix_connection(sock=ours)
-        client = EngineClient(reader, writer, ended=self._ended)
+        """Check, start a process and have it load the model, or leave nothing."""
+        self._exit_status = 0
+        await self._check()
+        process = self._process = Process()
+        client: EngineClient | None = None
         try:
             async with asyncio.timeout(self._settings.load_timeout_s):
+                client = await self._connect(process)
                 self._limits = await client.load(self._order())
         except BaseException as error:
-            client.fail("the engine could not be started")
-            await client.closed()
+            if client is not None:
+                client.fail("the engine could not be started")
             await self._reap()
+            if client is not None:
+                await client.closed()
             if isinstance(error, TimeoutError):
                 raise EngineUnavailableError(
                     "the model did not load in time", where=str(self._model_path)
@@ -235,6 +244,15 @@ class EngineSupervisor:
             raise
         self._client = client
         return client
+
+    async def _connect(self, process: Process) -> EngineClient:
+        reader, writer = await process.connect()
+        return EngineClient(
+            reader,
+            writer,
+            endings=self._endings,
+            reply_timeout_s=self._settings.reply_timeout_s,
+        )
 
     def _order(self) -> wire.Load:
         settings = self._settings
@@ -250,59 +268,9 @@ class EngineSupervisor:
             threads=engine_threads(settings),
         )
 
-    def _kill(self, why: str) -> None:
+    async def _reap(self) -> None:
+        """End the process, and note how it ended."""
+        # Forgotten only when it is gone: who cancels this calls it again.
         if self._process is not None:
-            _log.error("engine process %d killed: %s", self._process.pid, why)
-            self._process.kill()
-
-    async def _reap(self) -> int:
-        """Kill the process if it lives; when it is gone, return its exit status.
-
-        It has nothing to save, so it is given no time.
-        """
-        process, self._process = self._process, None
-        if process is None:
-            return 0
-        process.kill()
-        while (status := process.poll()) is None:  # noqa: ASYNC110  # its death sets no Event
-            await asyncio.sleep(REAP_POLL_S)
-        return status
-
-
-def _spawn() -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """Start a worker, in a session of its own; return it and our end of its socket.
-
-    Raises:
-        EngineUnavailableError: The host cannot start a process.
-    """
-    try:
-        ours, theirs = socket.socketpair()
-    except OSError as error:
-        raise _cannot_start(error) from error
-    with theirs:
-        try:
-            process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
-                [
-                    sys.executable,
-                    "-I",
-                    "-m",
-                    _WORKER,
-                    str(theirs.fileno()),
-                    str(os.getpid()),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-                env=_ENVIRONMENT,
-            )
-        except OSError as error:
-            ours.close()
-            raise _cannot_start(error) from error
-    return process, ours
-
-
-def _cannot_start(error: OSError) -> EngineUnavailableError:
-    return EngineUnavailableError(
-        "the host cannot start an engine process", actual=str(error)
-    )
+            self._exit_status = await self._process.end()
+            self._process = None

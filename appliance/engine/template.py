@@ -7,28 +7,15 @@ is ended by the supervisor, which kills the process. Hence: worker processes onl
 
 import datetime as dt
 
-import jinja2
-
 from appliance.engine.port import Message
 from appliance.errors import RequestRefusedError
-from appliance.template_environment import chat_environment
+from appliance.template_environment import TEMPLATE_FAULTS, chat_environment
 
 MAX_PROMPT_CHARS = 8 * 2**20
 """Longest prompt that a template may render.
 
 Unit: characters. Twice the default HTTP body.
 """
-
-_TEMPLATE_FAULTS = (
-    jinja2.TemplateError,
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
-"""What a template can raise by what it does; anything else is a bug here."""
 
 
 class ChatTemplate:
@@ -42,7 +29,7 @@ class ChatTemplate:
         environment = chat_environment(bos_token=bos_token, eos_token=eos_token)
         try:
             self._template = environment.from_string(source)
-        except _TEMPLATE_FAULTS as error:
+        except TEMPLATE_FAULTS as error:
             raise _refusal("does not compile", error) from error
 
     def render(self, messages: tuple[Message, ...], *, now: dt.datetime) -> str:
@@ -69,12 +56,14 @@ class ChatTemplate:
                         "the rendered prompt is too large", param="messages"
                     )
                 parts.append(piece)
-        except _TEMPLATE_FAULTS as error:
+        except TEMPLATE_FAULTS as error:
             raise _refusal("refuses these messages", error) from error
         return "".join(parts)
 
 
 def _refusal(what: str, error: Exception) -> RequestRefusedError:
+    # A template can spell half of a surrogate pair, which no frame can carry.
+    why = str(error)[:200].encode("utf-8", "replace").decode()
     return RequestRefusedError(
-        f"the model's chat template {what}: {str(error)[:200]}", param="messages"
+        f"the model's chat template {what}: {why}", param="messages"
     )

@@ -9,7 +9,6 @@ them anywhere: no core dump, no log line, no text of an exception.
 import contextlib
 import ctypes
 import os
-import resource
 import signal
 import socket
 import sys
@@ -17,7 +16,8 @@ import traceback
 from pathlib import Path
 
 from appliance.clock import Clock, SystemClock
-from appliance.containment.seccomp import refuse_network
+from appliance.containment.seccomp import refuse_sockets
+from appliance.containment.secrecy import forbid_inspection
 from appliance.engine import protocol as wire
 from appliance.engine.admission import REHEARSED_TOKENS, Limits, fit, paced
 from appliance.engine.llama import Context, Model
@@ -34,6 +34,13 @@ OOM_SCORE = 800
 The gateway and the ledger stay at 0: they outlive any model.
 """
 
+REST_WAIT_S = 0.05
+"""How long the rest of a frame is waited for once it has begun to arrive.
+
+A long frame fills the socket several times over. Whoever waits behind it would
+otherwise wait for as many steps.
+"""
+
 _PR_SET_PDEATHSIG = 1
 _READ_BYTES = 2**20
 
@@ -48,19 +55,30 @@ class Channel:
     def receive(self, *, wait_s: float | None) -> list[wire.Order]:
         """Return the orders that have arrived, waiting at most ``wait_s`` for one.
 
+        A frame that has begun is read to its end, unless the gateway stalls.
+
         Raises:
             EOFError: The gateway is gone.
         """
+        data = self._read(wait_s)
+        payloads = list(self._splitter.feed(data))
+        while data and self._splitter.incomplete:
+            data = self._read(REST_WAIT_S)
+            payloads += self._splitter.feed(data)
+        return [wire.decode_order(payload) for payload in payloads]
+
+    def _read(self, wait_s: float | None) -> bytes:
+        """Return what has arrived; nothing if nothing came in time."""
         self._socket.settimeout(wait_s)
         try:
             data = self._socket.recv(_READ_BYTES)
         except (BlockingIOError, TimeoutError):
-            return []
+            return b""
         except ConnectionError as error:
             raise EOFError from error
         if not data:
             raise EOFError
-        return [wire.decode_order(payload) for payload in self._splitter.feed(data)]
+        return data
 
     def send(self, report: wire.Report) -> None:
         """Send one frame.
@@ -86,11 +104,11 @@ def contain(parent_pid: int) -> None:
         raise InternalFaultError("the kernel refuses PR_SET_PDEATHSIG")
     if os.getppid() != parent_pid:
         raise EOFError
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # A host without /proc loses a preference of its OOM killer, not a guarantee.
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE), "ascii")
-    refuse_network()
+    forbid_inspection()
+    refuse_sockets()
 
 
 def load(order: wire.Load, *, clock: Clock) -> tuple[Scheduler, Prompter, Limits]:
@@ -157,6 +175,7 @@ def serve(channel: Channel) -> None:
             cells=limits.cells,
             sequences=limits.sequences,
             batch_tokens=limits.batch_tokens,
+            longest_token_bytes=prompter.longest_token_bytes,
         )
     )
     Service(

@@ -1,17 +1,15 @@
-"""One import at a time on a host, by a lock the kernel releases at death.
+"""One import at a time on a host.
 
 The lock is taken on the staging folder itself, because whoever holds it owns
-what lies there; no lock file is made, and none can be left behind.
+what lies there.
 """
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from appliance.errors import HostNotReadyError
-from bundleformat.errors import StorageFaultError
+from appliance.file_lock import exclusive_folder_lock
 
 
 @contextlib.contextmanager
@@ -20,22 +18,12 @@ def hold_import_lock(staging: Path) -> Iterator[None]:
 
     Raises:
         HostNotReadyError: Another process holds it.
-        StorageFaultError: The folder cannot be opened.
+        StorageFaultError: The folder cannot be opened or locked.
     """
-    try:
-        descriptor = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise StorageFaultError(
-            "cannot be opened", where=str(staging), actual=error.strerror or ""
-        ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    busy = HostNotReadyError(
+        "another import is running",
+        where=str(staging),
+        hint="Wait for it to end, then import again.",
+    )
+    with exclusive_folder_lock(staging, busy=busy):
         yield
-    except BlockingIOError as error:
-        raise HostNotReadyError(
-            "another import is running",
-            where=str(staging),
-            hint="Wait for it to end, then import again.",
-        ) from error
-    finally:
-        os.close(descriptor)

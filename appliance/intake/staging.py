@@ -49,13 +49,31 @@ class Staging:
         self._folder = folder
 
     def staged_bytes(self, artifact: Artifact) -> int:
-        """Return the bytes a resumed copy of ``artifact`` already takes on disk."""
+        """Return the bytes a resumed copy of ``artifact`` already takes on disk.
+
+        Raises:
+            StorageFaultError: The disk could not be asked.
+        """
         part = self._part(artifact.sha256)
-        return part.stat().st_blocks * 512 if part.is_file() else 0
+        try:
+            return part.stat().st_blocks * 512 if part.is_file() else 0
+        except OSError as error:
+            raise StorageFaultError(
+                "cannot be read", where=str(part), actual=error.strerror or ""
+            ) from error
 
     def free_bytes(self) -> int:
-        """Return the room on this file system for somebody without privileges."""
-        status = os.statvfs(self._folder)
+        """Return the room on this file system for somebody without privileges.
+
+        Raises:
+            StorageFaultError: The disk could not be asked.
+        """
+        try:
+            status = os.statvfs(self._folder)
+        except OSError as error:
+            raise StorageFaultError(
+                "cannot be read", where=str(self._folder), actual=error.strerror or ""
+            ) from error
         return status.f_bavail * status.f_frsize
 
     def copy(self, volume: Volume, artifact: Artifact, *, progress: Progress) -> Staged:

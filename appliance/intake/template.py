@@ -7,7 +7,11 @@ ever or doubles a string without end meets the limits of that process.
 
 import jinja2
 
-from appliance.template_environment import TemplateRefusedError, chat_environment
+from appliance.template_environment import (
+    TEMPLATE_FAULTS,
+    TemplateRefusedError,
+    chat_environment,
+)
 from bundleformat.errors import LimitExceededError, MalformedError
 
 WHERE = "tokenizer.chat_template"
@@ -22,18 +26,6 @@ SAMPLE = (
 
 MAX_RENDERED_CHARACTERS = 65_536
 """Longest rendering of the sample. Unit: characters."""
-
-
-_MISTAKES = (
-    TypeError,
-    ValueError,
-    LookupError,
-    AttributeError,
-    ArithmeticError,
-    NameError,
-    SyntaxError,
-)
-"""What an expression inside a template can raise by being wrong."""
 
 
 def check_template(source: str | None) -> None:
@@ -56,13 +48,13 @@ def check_template(source: str | None) -> None:
             length = _rendered_length(template, skip=0)
         except TemplateRefusedError:
             length = _rendered_length(template, skip=1)
-    except (jinja2.TemplateError, *_MISTAKES) as error:
-        raise MalformedError(
-            "the chat template fails", where=WHERE, actual=type(error).__name__
-        ) from error
     except (MemoryError, RecursionError) as error:
         raise LimitExceededError(
             "the chat template needs too much memory", where=WHERE
+        ) from error
+    except TEMPLATE_FAULTS as error:
+        raise MalformedError(
+            "the chat template fails", where=WHERE, actual=type(error).__name__
         ) from error
     if length == 0:
         raise MalformedError("the chat template writes nothing", where=WHERE)

@@ -36,8 +36,10 @@ class Event(StrEnum):
     TEAM_CREATED = "team.created"
     TEAM_CHANGED = "team.changed"
     TRUST_INITIALISED = "trust.initialised"
+    TRUST_UPDATED = "trust.updated"
     SITE_CERT_INSTALLED = "site.cert_installed"
     BUNDLE_IMPORTED = "bundle.imported"
+    BUNDLE_REPAIRED = "bundle.repaired"
     BUNDLE_REFUSED = "bundle.refused"
     SERVER_STARTED = "server.started"
     SERVER_STOPPED = "server.stopped"
@@ -87,14 +89,7 @@ _ASKED_MODEL = object_of(optional={"name": TOKEN, "name_sha256": SHA256})
 """``name`` only if this host knows that model; anything else by its digest."""
 
 _LABELS = object_of(
-    optional={
-        "class": TOKEN,
-        "region": TOKEN,
-        "requested_class": TOKEN,
-        "requested_region": TOKEN,
-        "default_class": TOKEN,
-        "clearance": TOKEN,
-    }
+    optional={"class": TOKEN, "region": TOKEN, "requested_region": TOKEN}
 )
 
 _POLICY = object_of(
@@ -108,8 +103,6 @@ _PARAMS = object_of(
         "max_tokens": COUNT,
         "temperature": DECIMAL,
         "top_p": DECIMAL,
-        "top_k": COUNT,
-        "min_p": DECIMAL,
         "frequency_penalty": DECIMAL,
         "presence_penalty": DECIMAL,
         "seed": INTEGER,
@@ -129,9 +122,7 @@ CATALOGUE: Mapping[Event, Terms] = {
         fields=object_of(required={"cause": TOKEN, "refused": COUNT})
     ),
     Event.APIKEY_CREATED: Terms(
-        fields=object_of(
-            required={"key_id": TOKEN}, optional={"not_after": TIME, "name": TOKEN}
-        ),
+        fields=object_of(required={"key_id": TOKEN}, optional={"not_after": TIME}),
         team=Presence.REQUIRED,
     ),
     Event.APIKEY_REVOKED: Terms(
@@ -151,6 +142,9 @@ CATALOGUE: Mapping[Event, Terms] = {
             optional={"root_version": COUNT},
         )
     ),
+    Event.TRUST_UPDATED: Terms(
+        fields=object_of(required={"channel": TOKEN, "root_version": COUNT})
+    ),
     Event.SITE_CERT_INSTALLED: Terms(
         fields=object_of(
             required={"site": TOKEN, "region": TOKEN, "jurisdictions": list_of(TOKEN)},
@@ -158,7 +152,6 @@ CATALOGUE: Mapping[Event, Terms] = {
                 "not_before": TIME,
                 "not_after": TIME,
                 "envelope_sha256": SHA256,
-                "signed_by": list_of(TOKEN),
             },
         )
     ),
@@ -172,6 +165,12 @@ CATALOGUE: Mapping[Event, Terms] = {
                 "artifacts": list_of(_ARTIFACT),
                 "size_bytes": COUNT,
             },
+        )
+    ),
+    Event.BUNDLE_REPAIRED: Terms(
+        fields=object_of(
+            required={"channel": TOKEN, "version": COUNT, "manifest_sha256": SHA256},
+            optional={"generation": COUNT, "artifacts": list_of(_ARTIFACT)},
         )
     ),
     Event.BUNDLE_REFUSED: Terms(
@@ -201,14 +200,7 @@ CATALOGUE: Mapping[Event, Terms] = {
     ),
     Event.ENGINE_CRASHED: Terms(
         fields=object_of(
-            optional={
-                "model": _MODEL,
-                "exit_status": INTEGER,
-                "signal": COUNT,
-                "code": TOKEN,
-                "running_requests": COUNT,
-                "restarts": COUNT,
-            }
+            optional={"model": _MODEL, "exit_status": INTEGER, "restarts": COUNT}
         ),
         outcomes=(Outcome.ERROR,),
     ),
@@ -246,6 +238,7 @@ CATALOGUE: Mapping[Event, Terms] = {
         fields=object_of(
             required={"code": TOKEN, "status": COUNT},
             optional={
+                "left_out": COUNT,
                 "actor": _ACTOR,
                 "model": _ASKED_MODEL,
                 "labels": _LABELS,

@@ -22,6 +22,7 @@ from sqlalchemy import Connection, Engine, select
 
 from appliance.db.session import reader
 from appliance.db.tables import RecordRow
+from appliance.durable import sync_folder
 from appliance.ledger import verifier
 from appliance.ledger.append import append
 from appliance.ledger.events import Draft, Event, Outcome, timestamp
@@ -162,9 +163,9 @@ def _partial_folder(folder: Path) -> Iterator[Path]:
         partial.mkdir(mode=0o700)
         try:
             yield partial
-            _sync(partial)
+            sync_folder(partial)
             partial.rename(final)
-            _sync(final.parent)
+            sync_folder(final.parent)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
@@ -238,11 +239,3 @@ def _manifest(
             ],
         }
     )
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

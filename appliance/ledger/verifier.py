@@ -22,12 +22,12 @@ Specifications: RFC 6962 section 2.1 (tree), C2SP signed-note and tlog-checkpoin
 (signatures), RFC 8785 (records and manifest).
 """
 
-import argparse
 import base64
 import hashlib
 import json
 import re
 import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +37,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 OK, UNCHECKED, RECORD, SIGNATURE, TRUNCATED, INCONSISTENT, GAP = range(7)
+
+LISTED = ("checkpoint.txt", "records.jsonl", "verify.py")
+FILES = (*LISTED, "manifest.json", "manifest.note")
+"""The files of an export; those of LISTED are in its manifest, in this order."""
 
 MAX_BYTES = 1 << 20
 """Longest record, and longest file other than records.jsonl. Unit: bytes."""
@@ -82,8 +86,9 @@ class CheckError(Exception):
 
 @dataclass(frozen=True)
 class Key:
-    """The verifier key: the log's name, its key id, its public key."""
+    """The verifier key as it was given, and what it says: name, id, public key."""
 
+    text: str
     name: str
     key_id: bytes
     public: Ed25519PublicKey
@@ -145,7 +150,7 @@ def verify(folder: Path, *, key: str, held: tuple[Path, ...] = ()) -> Verdict:
     try:
         return _verify(folder, key, held, proved)
     except CheckError as error:
-        status, problem = error.status, str(error)
+        status, problem = error.status, _shown(str(error))
     except OSError as error:
         status, problem = UNCHECKED, f"cannot read {error.filename}: {error.strerror}"
     return Verdict(status, problem, tuple(proved), NOT_PROVED)
@@ -178,26 +183,24 @@ def _verify(
     # 5. The first records hash to the root of each held checkpoint.
     for path, anchor in anchors:
         if reading.roots[anchor.size] != anchor.root:
-            problem = f"{path} was signed over other records than these"
-            raise CheckError(INCONSISTENT, problem)
+            raise CheckError(INCONSISTENT, f"{path} was signed over other records")
         proved.append(f"the first {anchor.size} are those that {path} was signed over")
     # 6. The manifest is signed, and the files are those it lists.
-    check_manifest(folder, vkey, key, head, reading)
+    check_manifest(folder, key, head, reading)
     proved.append("the manifest is signed and every file it lists is unchanged")
     proved.append(summary(reading))
-    open_questions = NOT_PROVED + _history_gap(sizes, head)
-    proofs, root = tuple(proved), head.root.hex()
-    return Verdict(OK, "", proofs, open_questions, key.name, head.size, root)
+    gaps = NOT_PROVED + _history_gap(sizes, head) + _not_covered(folder)
+    return Verdict(OK, "", tuple(proved), gaps, key.name, head.size, head.root.hex())
 
 
 def parse_key(text: str) -> Key:
     """Return the key that ``text`` spells, after checking its own id."""
     name, key_id, body = (*text.split("+", 2), "", "")[:3]
-    raw = from_base64(body) if text.isascii() else b""
-    digest = hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4]
+    raw = from_base64(body)
+    digest = hashlib.sha256(f"{name}\n".encode("utf-8", "replace") + raw).digest()[:4]
     if len(raw) != 33 or raw[:1] != b"\x01" or digest.hex() != key_id:
-        raise CheckError(SIGNATURE, "the key is not a complete Ed25519 verifier key")
-    return Key(name, digest, Ed25519PublicKey.from_public_bytes(raw[1:]))
+        raise CheckError(UNCHECKED, "--key is not a whole verifier key NAME+ID+BASE64")
+    return Key(text, name, digest, Ed25519PublicKey.from_public_bytes(raw[1:]))
 
 
 def open_note(data: bytes, key: Key, name: str) -> str:
@@ -215,8 +218,7 @@ def open_note(data: bytes, key: Key, name: str) -> str:
             try:
                 key.public.verify(raw[4:], text + b"\n")
             except InvalidSignature:
-                problem = f"the signature on {name} does not fit"
-                raise CheckError(SIGNATURE, problem) from None
+                raise CheckError(SIGNATURE, f"{name}: wrong signature") from None
             signed = True
     if not signed:
         raise CheckError(SIGNATURE, f"{name} is not signed by {key.name}")
@@ -236,20 +238,17 @@ def read_checkpoint(path: Path, key: Key) -> Checkpoint:
 
 def read_records(path: Path, origin: str, sizes: set[int]) -> Reading:
     """Read records.jsonl once, line by line, remembering roots at ``sizes``."""
-    found, digest = Reading(), hashlib.sha256()
+    found, digest, line = Reading(), hashlib.sha256(), b"\n"
     with open_plain(path) as file:
-        while True:
+        while line.endswith(b"\n"):
             if found.tree.size in sizes:
                 found.roots[found.tree.size] = found.tree.root()
             line = file.readline(MAX_BYTES + 1)
-            if not line:
-                break
             digest.update(line)
             found.size_bytes += len(line)
-            if not line.endswith(b"\n"):
-                break
-            take_record(found, line[:-1], origin)
-        found.digest = digest.hexdigest()
+            if line.endswith(b"\n"):
+                take_record(found, line[:-1], origin)
+    found.digest = digest.hexdigest()
     if line:
         raise CheckError(TRUNCATED, "records.jsonl ends inside a record")
     return found
@@ -286,9 +285,7 @@ def check_count(found: Reading, head: Checkpoint) -> None:
         raise CheckError(RECORD, f"{count}: some were added at the end")
 
 
-def check_manifest(
-    folder: Path, vkey: str, key: Key, head: Checkpoint, found: Reading
-) -> None:
+def check_manifest(folder: Path, key: Key, head: Checkpoint, found: Reading) -> None:
     """Check the manifest's signature, then every file against it."""
     data = read_small(folder / "manifest.json")
     text = open_note(read_small(folder / "manifest.note"), key, "manifest.note")
@@ -296,28 +293,30 @@ def check_manifest(
     if text != f"sallyport export manifest v1\n{key.name}\n{digest}\n":
         raise CheckError(RECORD, "manifest.json is not the one that was signed")
     manifest = parse_canonical(data, "manifest.json")
-    sums = {"records.jsonl": (found.digest, found.size_bytes)}
-    for name in ("checkpoint.txt", "verify.py"):
-        held = read_small(folder / name)
-        sums[name] = (hashlib.sha256(held).hexdigest(), len(held))
-    actual = [
-        {"path": name, "sha256": digest, "size_bytes": str(size)}
-        for name, (digest, size) in sorted(sums.items())
-    ]
-    if manifest.get("files") != actual:
-        raise CheckError(RECORD, "a file differs from what manifest.json says of it")
-    stated = [manifest.get(name) for name in ("v", "origin", "vkey", "size")]
-    if stated != [1, key.name, vkey, str(head.size)]:
+    listed, actual = manifest.get("files"), []
+    for name in LISTED:
+        digest, size = found.digest, found.size_bytes
+        if name != "records.jsonl":
+            held = read_small(folder / name)
+            digest, size = hashlib.sha256(held).hexdigest(), len(held)
+        actual.append({"path": name, "sha256": digest, "size_bytes": str(size)})
+        if not isinstance(listed, list) or actual[-1] not in listed:
+            raise CheckError(RECORD, f"{name} is not what manifest.json says it is")
+    stated = [manifest.get(name) for name in ("v", "origin", "vkey", "size", "files")]
+    if stated != [1, key.name, key.text, str(head.size), actual]:
         raise CheckError(RECORD, "manifest.json is of another log or checkpoint")
 
 
 def summary(found: Reading) -> str:
     """Return one sentence on what the records are about."""
-    return (
-        f"{found.first_ts} to {found.last_ts}: "
-        + ", ".join(f"{n} {event}" for event, n in sorted(found.events.items()))
-        + f"; {len(found.unanswered)} requests without an outcome yet"
-    )
+    counts = ", ".join(f"{n} {event}" for event, n in sorted(found.events.items()))
+    counts += f"; {len(found.unanswered)} requests without an outcome yet"
+    return _shown(f"{found.first_ts} to {found.last_ts}: {counts}")
+
+
+def _shown(text: str) -> str:
+    """Return ``text`` so that what came from an export cannot drive a terminal."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _history_gap(sizes: set[int], head: Checkpoint) -> tuple[str, ...]:
@@ -326,6 +325,13 @@ def _history_gap(sizes: set[int], head: Checkpoint) -> tuple[str, ...]:
     gap = f"that records from {newest} on were not rewritten before this export: "
     advice = "no later checkpoint was held; keep this checkpoint.txt for next time"
     return () if newest == head.size else (gap + advice,)
+
+
+def _not_covered(folder: Path) -> tuple[str, ...]:
+    """Name what else lies in the folder, of which no signature says anything."""
+    extra = sorted(path.name for path in folder.iterdir() if path.name not in FILES)
+    names = _shown(", ".join(extra))
+    return (f"{names}: not covered by any signature",) if extra else ()
 
 
 def parse_canonical(data: bytes, where: str) -> dict[str, Any]:
@@ -347,14 +353,12 @@ def _no_float(_text: str) -> NoReturn:
 
 
 def from_base64(text: str) -> bytes:
-    """Return the bytes of ``text`` if it is their one base64 spelling."""
+    """Return the bytes whose one base64 spelling is ``text``, or none at all."""
     try:
         raw = base64.b64decode(text, validate=True)
     except ValueError:
-        raise CheckError(SIGNATURE, "a signature or root is not base64") from None
-    if base64.b64encode(raw).decode() != text:
-        raise CheckError(SIGNATURE, "a signature or root is not canonical base64")
-    return raw
+        return b""
+    return raw if base64.b64encode(raw).decode() == text else b""
 
 
 def open_plain(path: Path) -> BinaryIO:
@@ -373,7 +377,7 @@ def read_small(path: Path) -> bytes:
     return data
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Exit with 1, since argparse's own 2 means something else here."""
         self.exit(UNCHECKED, f"verify.py: {message}\n")
@@ -381,9 +385,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: list[str]) -> int:
     """Print the verdict and return the exit status."""
-    parser = _Parser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _Parser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--key", required=True, metavar="VKEY")
     parser.add_argument("--held", type=Path, action="append", default=[])

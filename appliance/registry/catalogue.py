@@ -14,9 +14,9 @@ from sqlalchemy import Connection, Row, insert, select, update
 from appliance.clock import rfc3339
 from appliance.db.tables import GenerationRow
 from bundleformat.digest import Sha256, parse_sha256, sha256_of
-from bundleformat.errors import ConflictError
+from bundleformat.errors import ConflictError, EquivocationError
 from bundleformat.limits import DEFAULT_LIMITS
-from bundleformat.manifest import Manifest, ModelTerms, parse_manifest
+from bundleformat.manifest import Artifact, Manifest, ModelTerms, parse_manifest
 
 _SELECT = select(
     GenerationRow.id,
@@ -81,6 +81,48 @@ def find_generation(
     )
     row = connection.execute(query).one_or_none()
     return None if row is None else _generation(row)
+
+
+def known_generation(
+    connection: Connection, manifest: Manifest, *, manifest_bytes: bytes
+) -> Generation | None:
+    """Return the generation that ``manifest`` already is, active or not, or None.
+
+    The digest is compared here because a trust state may have forgotten what it
+    accepted: a rotated bundler key discards the timestamp it had signed.
+
+    Raises:
+        EquivocationError: This host accepted that version with other content.
+    """
+    known = find_generation(
+        connection, channel=manifest.channel, version=manifest.version
+    )
+    sha256 = sha256_of(manifest_bytes)
+    if known is not None and known.manifest_sha256 != sha256:
+        raise EquivocationError(
+            "this machine accepted another bundle of this version",
+            where=f"{manifest.channel} {manifest.version}",
+            expected=f"manifest {known.manifest_sha256}",
+            actual=f"manifest {sha256}",
+            hint="Keep this medium and tell the publisher: what changed needs a "
+            "new version.",
+        )
+    return known
+
+
+def withdrawn_by(connection: Connection, manifest: Manifest) -> tuple[Artifact, ...]:
+    """Return what the channel's active generation offers and ``manifest`` does not.
+
+    Kind and name count; other content under the same name is a replacement.
+    """
+    kept = {(artifact.kind, artifact.name) for artifact in manifest.artifacts}
+    return tuple(
+        artifact
+        for generation in active_generations(connection)
+        if generation.channel == manifest.channel
+        for artifact in generation.manifest.artifacts
+        if (artifact.kind, artifact.name) not in kept
+    )
 
 
 def active_models(connection: Connection) -> tuple[ActiveModel, ...]:
@@ -150,15 +192,16 @@ def activate(
 
     The generation that was active stays, inactive. The caller MUST have
     verified the manifest and admitted every artifact it lists.
+
+    Raises:
+        EquivocationError: This host accepted that version with other content.
     """
+    known = known_generation(connection, manifest, manifest_bytes=manifest_bytes)
     of_channel = GenerationRow.channel == manifest.channel
     connection.execute(
         update(GenerationRow)
         .where(of_channel, GenerationRow.active)
         .values(active=False)
-    )
-    known = find_generation(
-        connection, channel=manifest.channel, version=manifest.version
     )
     values = {"activated_ts": rfc3339(now), "active": True}
     if known is not None:

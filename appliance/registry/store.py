@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
+from appliance.durable import sync_folder
 from bundleformat.digest import Sha256, check_reader
 from bundleformat.errors import DigestMismatchError, MissingError, StorageFaultError
 
@@ -27,8 +28,16 @@ class Store:
         return self._folder / sha256
 
     def has(self, sha256: Sha256) -> bool:
-        """Return whether a file of that digest was admitted; its bytes are not read."""
-        return self.path_of(sha256).is_file()
+        """Return whether a file of that digest was admitted; its bytes are not read.
+
+        Raises:
+            StorageFaultError: The disk could not be asked.
+        """
+        path = self.path_of(sha256)
+        try:
+            return path.is_file()
+        except OSError as error:
+            raise storage_fault("cannot be looked for", path, error) from error
 
     def holds_intact(self, sha256: Sha256, *, size_bytes: int) -> bool:
         """Return whether the stored bytes, read again now, are those admitted.
@@ -53,15 +62,19 @@ class Store:
 
         Raises:
             MissingError: It is not in the store.
+            StorageFaultError: It is there and cannot be opened.
         """
+        path = self.path_of(sha256)
         try:
-            return self.path_of(sha256).open("rb")
+            return path.open("rb")
         except FileNotFoundError as error:
             raise MissingError(
                 "not in the store",
                 where=sha256,
                 hint="Import the bundle that carries it again.",
             ) from error
+        except OSError as error:
+            raise storage_fault("cannot be opened", path, error) from error
 
     def admit(self, staged: Path, sha256: Sha256) -> Path:
         """Move ``staged`` into the store and return its place there.
@@ -85,15 +98,6 @@ class Store:
         except OSError as error:
             raise storage_fault("cannot be admitted", place, error) from error
         return place
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in ``folder`` survive power loss."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def storage_fault(problem: str, path: Path, error: OSError) -> StorageFaultError:

@@ -7,7 +7,7 @@ import secrets
 import shutil
 from pathlib import Path
 
-from openai import OpenAI, PermissionDeniedError
+from openai import OpenAI, OpenAIError, PermissionDeniedError
 
 from bundler.demo.stage import Stage, StepFailedError
 
@@ -17,8 +17,20 @@ DEMO_MODEL = Path(__file__).with_name("sallyport-demo.q8_0.gguf")
 DEMO_MODEL_SHA256 = "7cc9314d0f97d595ecc69f47bb4dba49257c01c432f7ba9a3fb9d915193955a0"
 """What the file above must be; checked before it is used."""
 
+DEMO_NAME = "sallyport-demo"
+"""What that model is called."""
+
 QUESTION = "What is a bundle?"
 """Asked of either model; the small trained one knows the answer."""
+
+ANSWER = (
+    "A bundle is one signed release: metadata, targets and chunks. "
+    "It belongs to a channel and has a version that only goes up."
+)
+"""What it answers, word for word."""
+
+FORBIDDEN_BY = "site-no-health-data"
+"""The policy of the bundle that the second question meets."""
 
 SPEC = """\
 channel = "main"
@@ -79,7 +91,7 @@ def _prepare(stage: Stage, model: Path | None) -> str:
         digest = hashlib.sha256(DEMO_MODEL.read_bytes()).hexdigest()
         if digest != DEMO_MODEL_SHA256:
             raise StepFailedError(f"the demo model's digest is {digest}")
-        name, licence, origin = "sallyport-demo", "Apache-2.0", "Sallyport"
+        name, licence, origin = DEMO_NAME, "Apache-2.0", "Sallyport"
     else:
         name = re.sub(r"[^a-z0-9]+", "-", model.stem.lower()).strip("-")[:64] or "model"
         licence, origin = "unknown", "a file of yours"
@@ -157,11 +169,15 @@ def _questions(stage: Stage, name: str) -> None:
     stage.step("Serve the OpenAI API.")
     url = stage.start_server("sallyport", "serve", "--port", "0")
     client = OpenAI(base_url=f"{url}/v1", api_key=key)
-    stage.step("Ask with the official openai client, streamed.")
-    _ask(stage, client, name)
-    stage.step("Ask again with a label that policy forbids.")
-    _ask_forbidden(stage, client, name)
-    client.close()
+    try:
+        stage.step("Ask with the official openai client, streamed.")
+        _ask(stage, client, name)
+        stage.step("Ask again with a label that policy forbids.")
+        _ask_forbidden(stage, client, name)
+    except OpenAIError as error:
+        raise StepFailedError(f"the server answered otherwise: {error}") from error
+    finally:
+        client.close()
     stage.stop_server()
 
 
@@ -182,8 +198,8 @@ def _ask(stage: Stage, client: OpenAI, name: str) -> None:
     text = "".join(answer)
     shown = text if text.isprintable() else repr(text)
     stage.say(f"   < {shown}", f"   (streamed in {len(answer)} pieces)")
-    if not answer:
-        raise StepFailedError("the model answered nothing")
+    if not answer or (name == DEMO_NAME and text != ANSWER):
+        raise StepFailedError("the model did not answer as it was trained to")
 
 
 def _ask_forbidden(stage: Stage, client: OpenAI, name: str) -> None:
@@ -199,20 +215,23 @@ def _ask_forbidden(stage: Stage, client: OpenAI, name: str) -> None:
         body = error.response.json()["error"]
         for policy, reason in zip(body["policy_ids"], body["reasons"], strict=True):
             stage.say(f"     policy {policy}: {reason}")
+        if FORBIDDEN_BY not in body["policy_ids"]:
+            raise StepFailedError("the site's own policy had no say") from error
         return
     raise StepFailedError("the forbidden request was answered")
 
 
 def _bad_stick(stage: Stage, fingerprint: str) -> None:
-    """Flip one byte on a copy of the stick and give it to a second host."""
-    stage.step("Someone flips one bit of the model on a stick for a second host.")
+    """Flip one bit on a copy of the stick and give it to a second host."""
+    stage.step("A second host is commissioned in the same way.")
+    _commission(stage, fingerprint, home="second-host")
+    stage.step("Its stick has one bit of the model flipped: nothing is imported.")
     shutil.copytree(stage.folder / "stick", stage.folder / "bad-stick")
     chunk = max(
         (path for path in (stage.folder / "bad-stick" / "c").rglob("*")),
         key=lambda path: path.stat().st_size if path.is_file() else 0,
     )
     _flip_one_bit(chunk)
-    _commission(stage, fingerprint, home="second-host")
     stage.run(
         *("sallyport", "bundle", "import", "bad-stick"),
         expected_status=3,
@@ -233,7 +252,7 @@ def _auditor(stage: Stage, vkey: str) -> None:
     stage.place("The auditor's machine")
     stage.step("Verify the export with the one file that came with it.")
     shutil.copytree(stage.folder / "export", stage.folder / "auditor")
-    verify = ("python", "auditor/verify.py", "auditor", "--key", vkey)
+    verify = ("python", "-I", "auditor/verify.py", "auditor", "--key", vkey)
     stage.run(*verify)
     stage.step("Change one word of one record and verify again.")
     records = stage.folder / "auditor" / "records.jsonl"

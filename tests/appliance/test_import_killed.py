@@ -276,6 +276,30 @@ def test_import_on_a_disk_that_takes_no_more_is_a_fault_and_resumes(
     assert not complete(home, scene).already_active
 
 
+def test_import_on_a_disk_with_no_room_for_the_ledger_is_a_fault_and_resumes(
+    home: Path, scene: Scene
+) -> None:
+    def deed() -> int:
+        host = open_host(home)
+
+        def fill(step: Step) -> None:
+            if step is Step.ACTIVATE:
+                limits = (1_000, resource.RLIM_INFINITY)
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+        try:
+            import_bundle(
+                host.parts(), scene.second.folder, observer=Observer(on_step=fill)
+            )
+        except StorageFaultError as error:
+            return REFUSED if error.where.endswith("sallyport.db") else 1
+        return SURVIVED
+
+    assert in_child(deed) == REFUSED
+    assert check_nothing_half_done(home) == {"main": 1}
+    assert not complete(home, scene).already_active
+
+
 @pytest.fixture
 def small_home(scene: Scene, tmp_path: Path) -> Iterator[Path]:
     """A copy of the home on a file system of its own, which is soon full."""

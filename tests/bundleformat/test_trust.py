@@ -12,8 +12,10 @@ from bundleformat.errors import (
     MalformedError,
     SignatureError,
     StorageFaultError,
+    UsageError,
 )
 from bundleformat.limits import Limits
+from bundleformat.report import error_lines
 from bundleformat.trust import (
     CHANNEL_FIELD,
     COMPLIANCE_FIELD,
@@ -56,11 +58,42 @@ def test_trust_begins_with_a_root_whose_fingerprint_agrees(
     assert channel_of(state) == "main"
 
 
-@pytest.mark.parametrize("wrong", ["", "00", "0" * 64])
-def test_trust_is_refused_when_the_fingerprint_differs(root: bytes, wrong: str) -> None:
+def test_trust_is_refused_when_the_fingerprint_differs(root: bytes) -> None:
     with pytest.raises(SignatureError) as caught:
-        initial_state(root, fingerprint=wrong, now=NOW)
-    assert caught.value.actual == grouped(fingerprint(root))
+        initial_state(root, fingerprint="0" * 64, now=NOW)
+    assert caught.value.expected == grouped("0" * 64)
+
+
+def test_the_fingerprint_of_a_file_is_not_given_to_whoever_guessed_wrongly(
+    root: bytes,
+) -> None:
+    # It would be typed in, and the file be compared with itself.
+    with pytest.raises(SignatureError) as caught:
+        initial_state(root, fingerprint="0" * 64, now=NOW)
+    said = "".join(error_lines(caught.value, program="x", as_json=True))
+    said += "".join(error_lines(caught.value, program="x", as_json=False))
+    for group in grouped(fingerprint(root)).split():
+        assert group not in said
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("", "0 given"),
+        ("00", "2 given"),
+        ("0123 4567-" * 4, "32 given"),
+        ("0" * 65, "65 given"),
+        ("g" * 64, "'g' is none"),
+        ("\u0661" * 64, "'\\u0661' is none"),
+    ],
+)
+def test_what_is_no_fingerprint_is_a_wrong_command(
+    root: bytes, typed: str, said: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        initial_state(root, fingerprint=typed, now=NOW)
+    assert caught.value.exit_status == 2
+    assert caught.value.problem == f"expected 64 hexadecimal digits, {said}"
 
 
 def test_a_root_signed_by_fewer_keys_than_its_threshold_is_refused(

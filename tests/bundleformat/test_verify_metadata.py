@@ -31,6 +31,7 @@ from bundleformat.errors import (
     SignatureError,
 )
 from bundleformat.limits import DEFAULT_LIMITS
+from bundleformat.moments import format_moment
 from bundleformat.trust import TrustFloor
 from bundleformat.verify import verify_metadata
 from bundleformat.volume import Volume
@@ -38,6 +39,7 @@ from tests.support.bundle_host import BundleHost
 from tests.support.publisher import (
     BUNDLE_EXPIRES,
     NOW,
+    ROOT_EXPIRES,
     Published,
     make_root,
     new_keys,
@@ -218,8 +220,42 @@ def test_a_manifest_created_after_its_expiry_is_refused(
     host.refuses(evil.folder, MalformedError, where="created")
 
 
+def test_a_manifest_created_after_the_expiry_of_its_root_is_refused(
+    published: Published, host: BundleHost, tmp_path: Path
+) -> None:
+    # The bundle alone would allow it; the floor would then lie behind every root.
+    manifest = replace(published.manifest, created=ROOT_EXPIRES)
+    evil = republish(
+        published, tmp_path / "evil", manifest=manifest, expires=ROOT_EXPIRES + DAY
+    )
+    host.refuses(evil.folder, MalformedError, where="created")
+
+
+@pytest.mark.parametrize("role", ["targets", "snapshot"])
+def test_a_manifest_created_after_any_expiry_is_refused(
+    published: Published, host: BundleHost, tmp_path: Path, role: str
+) -> None:
+    manifest = replace(published.manifest, created=NOW + 9 * DAY)
+    late = republish(published, tmp_path / "late", manifest=manifest)
+    targets = Metadata[Targets].from_file(str(late.folder / TARGETS))
+    soon = NOW + 9 * DAY
+    if role == "targets":
+        targets.signed.expires = soon
+    evil = _resign_targets(
+        late,
+        tmp_path / "evil",
+        targets,
+        snapshot_expires=soon if role == "snapshot" else BUNDLE_EXPIRES,
+    )
+    host.refuses(evil, MalformedError, where="created")
+
+
 def _resign_targets(
-    published: Published, folder: Path, targets: Metadata[Targets]
+    published: Published,
+    folder: Path,
+    targets: Metadata[Targets],
+    *,
+    snapshot_expires: dt.datetime = BUNDLE_EXPIRES,
 ) -> Path:
     """Publish ``targets`` in the place of the right ones, all signed properly."""
 
@@ -230,7 +266,7 @@ def _resign_targets(
     snapshot = Metadata(
         Snapshot(
             version=1,
-            expires=BUNDLE_EXPIRES,
+            expires=snapshot_expires,
             meta={"targets.json": MetaFile.from_data(1, data, ["sha256"])},
         )
     )
@@ -340,6 +376,26 @@ def test_a_clock_set_back_does_not_revive_an_expired_bundle(
     frozen = republish(published, tmp_path / "v3", manifest=stale)
     epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
     host.refuses(frozen.folder, ExpiredError, where=TIMESTAMP, now=epoch)
+
+
+@pytest.mark.parametrize(
+    ("now", "floor_decides"), [(NOW, True), (BUNDLE_EXPIRES + 2 * DAY, False)]
+)
+def test_a_refusal_for_expiry_blames_the_clock_only_if_the_clock_decided(
+    published: Published,
+    host: BundleHost,
+    *,
+    now: dt.datetime,
+    floor_decides: bool,
+) -> None:
+    host.floor = TrustFloor(
+        root_version=1, bundle_version=1, time_floor=BUNDLE_EXPIRES + DAY
+    )
+    with pytest.raises(ExpiredError) as caught:
+        host.look(published.folder, now=now)
+    text = f"{caught.value.problem} {caught.value.hint}"
+    assert (format_moment(BUNDLE_EXPIRES + DAY) in text) is floor_decides
+    assert ("clock" in text) is not floor_decides
 
 
 def test_the_floor_follows_signed_times_and_never_the_clock(

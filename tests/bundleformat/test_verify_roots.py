@@ -1,6 +1,7 @@
 """Root rotation: what a new root needs, and what a broken chain gives."""
 
 import datetime as dt
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,13 +10,18 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Root
 
 from bundleformat.errors import (
+    ConflictError,
     EquivocationError,
     MalformedError,
     MissingError,
     RollbackError,
     SignatureError,
 )
+from bundleformat.limits import DEFAULT_LIMITS
+from bundleformat.paths import ArchivePath
 from bundleformat.trust import CHANNEL_FIELD, initial_state
+from bundleformat.verify import verify_metadata
+from bundleformat.volume import Volume
 from tests.support.bundle_host import BundleHost
 from tests.support.publisher import (
     NOW,
@@ -203,7 +209,77 @@ def test_a_new_root_cannot_move_the_host_to_another_channel(
 
     second = next_root(published.root, signers=keys.root[:2], change=move)
     evil = next_version(published, tmp_path / "v2", roots=(published.root, second))
-    host.refuses(evil.folder, MalformedError, where="root")
+    host.refuses(evil.folder, ConflictError, where=ROOT_2)
+
+
+def test_a_new_root_of_another_channel_is_refused_by_what_was_verified_too(
+    published: Published, host: BundleHost, keys: Keys, tmp_path: Path
+) -> None:
+    # What a medium claims may change between two readings of it.
+    second = next_root(
+        published.root,
+        signers=keys.root[:2],
+        change=lambda root: root.unrecognized_fields.update({CHANNEL_FIELD: "other"}),
+    )
+    evil = next_version(published, tmp_path / "v2", roots=(published.root, second))
+    with TwoFaced(evil.folder, first=published.root) as volume:
+        with pytest.raises(MalformedError) as caught:
+            verify_metadata(
+                volume,
+                state=host.state,
+                floor=None,
+                now=NOW,
+                scratch=host.scratch,
+                limits=DEFAULT_LIMITS,
+            )
+        assert (caught.value.where, caught.value.actual) == ("root", "other")
+
+
+class TwoFaced(Volume):
+    """A medium whose second root reads as ``first`` the first time."""
+
+    def __init__(self, folder: Path, *, first: bytes) -> None:
+        super().__init__(folder)
+        self._faces = [first]
+
+    def read(self, path: ArchivePath, *, max_bytes: int) -> bytes:
+        if path == ROOT_2 and self._faces:
+            return self._faces.pop()
+        return super().read(path, max_bytes=max_bytes)
+
+
+def test_a_medium_of_another_channel_is_told_from_an_altered_one(
+    host: BundleHost, tmp_path: Path
+) -> None:
+    other = publish_bundle(
+        tmp_path / "other",
+        policies=[("site", b"permit (principal, action, resource);\n")],
+        channel="pilot",
+    )
+    with pytest.raises(ConflictError) as caught:
+        host.look(other.folder)
+    assert caught.value.where == "metadata/1.root.json"
+    assert caught.value.problem == (
+        "this bundle says it is of channel pilot; this machine was asked about "
+        "channel main"
+    )
+    assert "--channel" in caught.value.hint
+    assert list(host.scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("claim", ["\x1b[2J", "", "Pilot"])
+def test_a_claim_that_is_no_channel_name_is_malformed(
+    published: Published, host: BundleHost, claim: str
+) -> None:
+    path = published.folder / "metadata" / "1.root.json"
+    value = json.loads(path.read_bytes())
+    value["signed"][CHANNEL_FIELD] = claim
+    path.write_text(json.dumps(value))
+    host.refuses(
+        published.folder,
+        MalformedError,
+        where=f"metadata/1.root.json: {CHANNEL_FIELD}",
+    )
 
 
 def test_a_host_may_begin_with_a_later_root(

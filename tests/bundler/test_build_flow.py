@@ -12,8 +12,10 @@ from bundleformat.errors import (
     ConflictError,
     DigestMismatchError,
     Error,
+    ExpiredError,
     LimitExceededError,
     StorageFaultError,
+    UsageError,
 )
 from bundleformat.limits import DEFAULT_LIMITS
 from bundleformat.paths import parse_name
@@ -169,6 +171,21 @@ def test_a_source_above_the_limit_is_refused_before_it_is_copied(
             meter=Saboteur(),
         )
     assert list(plan.out.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("days", "error"), [(2, UsageError), (-31, ExpiredError), (-30, ExpiredError)]
+)
+def test_a_time_that_hosts_could_not_use_is_refused_before_anything_is_copied(
+    plan: BuildPlan, days: int, error: type[Error]
+) -> None:
+    created = NOW + dt.timedelta(days=days)
+    late = replace(plan, created=created, expires=created + dt.timedelta(days=30))
+    meter = Saboteur()
+    with pytest.raises(error):
+        build(late, meter)
+    assert meter.stages == []
+    assert not plan.out.parent.exists()
 
 
 def test_bytes_that_occur_twice_are_stored_once(plan: BuildPlan) -> None:

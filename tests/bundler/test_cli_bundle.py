@@ -35,6 +35,9 @@ Arguments = Callable[..., tuple[str, ...]]
         ({"expires": "1y"}, "usage", 2),
         ({"source_date": "yesterday"}, "usage", 2),
         ({"source_date": "2025-01-01T00:00:00Z", "expires": "30d"}, "expired", 3),
+        ({"source_date": "2026-11-23T12:00:01Z"}, "usage", 2),
+        ({"source_date": "2999-01-01T00:00:00Z"}, "usage", 2),
+        ({"root": "root/2.root.json"}, "missing", 3),
     ],
 )
 def test_build_refuses_and_leaves_nothing(
@@ -61,7 +64,8 @@ def test_build_refuses_and_leaves_nothing(
         ('"tiny.gguf"', '"site.cedar"', "malformed", None),
         ('"tiny.gguf"', '"root"', "spec-invalid", None),
         ('"tiny.gguf"', '"empty"', "spec-invalid", "empty"),
-        ('"site.cedar"', '"tiny.gguf"', "spec-invalid", "tiny.gguf"),
+        ('"site.cedar"', '"latin.cedar"', "spec-invalid", "latin.cedar"),
+        ('"site.cedar"', '"long.cedar"', "limit-exceeded", "long.cedar"),
         ('"site.cedar"', '"bell.cedar"', "spec-invalid", "bell.cedar"),
         (
             '"in-bom", "in-blr"',
@@ -87,6 +91,8 @@ def test_build_refuses_a_bad_spec_and_names_the_field(
 ) -> None:
     (ready.folder / "empty").touch()
     (ready.folder / "bell.cedar").write_text("permit \x07")
+    (ready.folder / "latin.cedar").write_bytes(b"// \xe9")
+    (ready.folder / "long.cedar").write_text("/" * (256 * 2**10 + 1))
     (ready.folder / "spec.toml").write_text(SPEC.replace(before, after, 1))
     error = ready.refuses(*build_arguments(), code=code)
     assert where is None or error["where"].endswith(where)
@@ -111,7 +117,55 @@ def test_build_refuses_a_broken_model_before_it_copies(
     ready: Desk, build_arguments: Arguments
 ) -> None:
     os.truncate(ready.folder / "tiny.gguf", 1_000)
-    ready.refuses(*build_arguments(), code="malformed")
+    error = ready.refuses(*build_arguments(), code="malformed")
+    assert error["where"].startswith("model tiny: tiny.gguf: ")
+
+
+def test_build_names_the_model_that_is_none(
+    ready: Desk, build_arguments: Arguments
+) -> None:
+    (ready.folder / "tiny.gguf").write_bytes(b"this is no model, but it is long enough")
+    error = ready.refuses(*build_arguments(), code="malformed")
+    assert error["where"] == "model tiny: tiny.gguf: magic"
+
+
+@pytest.mark.parametrize("date", ["2999-01-01T00:00:00Z", "2026-11-23T12:00:01Z"])
+def test_build_refuses_a_time_that_would_lock_the_channel(
+    ready: Desk, build_arguments: Arguments, date: str
+) -> None:
+    # Nobody is asked for a passphrase for nothing.
+    arguments = build_arguments(source_date=date, passphrase_file="")
+    error = ready.refuses(*arguments, code="usage", status=2)
+    assert (error["where"], error["actual"]) == ("--source-date", date)
+    assert error["expected"] == "at most 2026-11-23T12:00:00Z"
+
+
+def test_build_takes_the_time_of_a_clock_that_is_a_little_ahead(
+    ready: Desk, build_arguments: Arguments
+) -> None:
+    value = ready.does(*build_arguments(source_date="2026-11-23T12:00:00Z"))
+    assert value["created"] == "2026-11-23T12:00:00Z"
+
+
+def test_a_publisher_is_told_how_to_build_what_has_not_expired(
+    ready: Desk, build_arguments: Arguments
+) -> None:
+    old = build_arguments(source_date="2025-01-01T00:00:00Z", expires="30d")
+    error = ready.refuses(*old, code="expired")
+    assert error["where"] == "--source-date"
+    assert "--expires" in error["hint"]
+    assert "ask the publisher" not in error["hint"]
+    ready.runtime = replace(ready.runtime, now=NOW + dt.timedelta(days=2_000))
+    error = ready.refuses(*build_arguments(), code="expired")
+    assert error["where"] == "1.root.json"
+    assert "ask the publisher" not in error["hint"]
+
+
+def test_build_takes_a_root_file_for_the_folder_it_lies_in(
+    ready: Desk, build_arguments: Arguments
+) -> None:
+    value = ready.does(*build_arguments(root="root/1.root.json"))
+    assert value["root_version"] == 1
 
 
 def test_build_refuses_an_altered_root(ready: Desk, build_arguments: Arguments) -> None:
@@ -195,6 +249,7 @@ def test_a_bundle_of_another_root_is_refused(built: Desk, command: str) -> None:
     built.does(
         *("root", "init", "--channel", "main", "--root-key", "rogue.key"),
         *("--release-key", "release.pub", "--bundler-key", "release.pub"),
+        *("--compliance-key", "compliance.pub"),
         *("--out", "rogue", "--passphrase-file", "pw"),
     )
     built.refuses(command, "bundle", "--root", "rogue/1.root.json", code="equivocation")
@@ -214,6 +269,27 @@ def test_what_is_no_bundle_or_root_is_refused(
     built: Desk, command: str, bundle: str, root: str, code: str
 ) -> None:
     built.refuses(command, bundle, "--root", root, code=code)
+
+
+def test_a_file_that_is_no_root_is_named(built: Desk) -> None:
+    error = built.refuses("inspect", "bundle", "--root", "spec.toml", code="malformed")
+    assert error["where"] == "spec.toml: root"
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify"])
+def test_a_root_may_be_named_by_its_folder(built: Desk, command: str) -> None:
+    by_file = built.does(command, "bundle", "--root", "root/1.root.json")
+    assert built.does(command, "bundle", "--root", "root") == by_file
+
+
+def test_a_root_of_another_channel_is_told_from_an_altered_bundle(built: Desk) -> None:
+    built.does(
+        *("root", "init", "--channel", "pilot", "--root-key", "root.key"),
+        *("--release-key", "release.pub", "--bundler-key", "bundler.pub"),
+        *("--compliance-key", "compliance.pub"),
+        *("--out", "pilot", "--passphrase-file", "pw"),
+    )
+    built.refuses("verify", "bundle", "--root", "pilot", code="conflict")
 
 
 @pytest.mark.parametrize("command", ["inspect", "verify"])

@@ -65,6 +65,21 @@ def test_keygen_without_a_file_or_a_terminal_is_refused(desk: Desk) -> None:
     desk.refuses("keygen", "mine", code="usage", status=2)
 
 
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "/", "keys/", "keys/.", "keys/..", "/keys/"]
+)
+def test_keygen_refuses_what_names_no_file(desk: Desk, name: str) -> None:
+    (desk.folder / "keys").mkdir()
+    error = desk.refuses("keygen", name, *UNLOCK, code="usage", status=2)
+    assert (error["where"], error["actual"]) == ("NAME", repr(name))
+    names = sorted(path.name for path in desk.folder.iterdir())
+    assert names == ["keys", "pw"]
+
+
+def test_keygen_refuses_a_name_that_no_file_can_have(desk: Desk) -> None:
+    desk.refuses("keygen", "k" * 300, *UNLOCK, code="storage-fault", status=4)
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
 def test_a_passphrase_file_that_others_can_read_is_refused(
     desk: Desk, mode: int
@@ -74,11 +89,18 @@ def test_a_passphrase_file_that_others_can_read_is_refused(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "\n", "short", "two lines of\npassphrase text\n", "x" * 2_000]
+    "text",
+    ["", "\n", "short", "two lines of\npassphrase text\n", "x" * 2_000, " " * 20],
 )
 def test_an_unfit_passphrase_file_is_refused(desk: Desk, text: str) -> None:
     (desk.folder / "pw").write_text(text)
     desk.refuses("keygen", "mine", *UNLOCK, code="key-unusable")
+
+
+def test_a_typed_passphrase_of_nothing_but_spaces_is_refused(desk: Desk) -> None:
+    desk.runtime = Runtime(now=NOW, ask=lambda _: " \t\u00a0" * 8)
+    error = desk.refuses("keygen", "mine", code="key-unusable")
+    assert error["message"] == "the passphrase is nothing but white space"
 
 
 def test_an_absent_passphrase_file_is_refused(desk: Desk) -> None:
@@ -163,6 +185,7 @@ def test_root_init_never_overwrites(with_root: Desk) -> None:
         ({"root_key": ()}, "usage", 2),
         ({"release_key": ("root.pub",)}, "usage", 2),
         ({"compliance_key": ("root.pub",)}, "usage", 2),
+        ({"compliance_key": ()}, "usage", 2),
         ({"root_key": ("none.key",)}, "key-unusable", 3),
         ({"release_key": ("pw",)}, "key-unusable", 3),
         ({"passphrase_file": ("none",)}, "key-unusable", 3),
@@ -172,6 +195,15 @@ def test_root_init_refuses_what_makes_no_root(
     with_root: Desk, changed: dict[str, tuple[str, ...]], code: str, status: int
 ) -> None:
     with_root.refuses(*root_init(**changed), code=code, status=status)
+
+
+@pytest.mark.parametrize("option", ["root_key", "release_key", "compliance_key"])
+def test_what_is_neither_half_of_a_key_is_called_so(
+    with_root: Desk, option: str
+) -> None:
+    error = with_root.refuses(*root_init(**{option: ("pw",)}), code="key-unusable")
+    assert error["where"] == "pw"
+    assert ".pub or .key" in error["expected"]
 
 
 def test_a_wrong_passphrase_does_not_open_a_key(with_root: Desk) -> None:
@@ -209,10 +241,12 @@ def test_root_init_takes_a_majority_and_absent_holders(desk: Desk) -> None:
     for name in ("r1", "r2", "r3", "release", "bundler"):
         desk.does("keygen", name, *UNLOCK)
     value = desk.does(
-        *root_init(root_key=("r1.key", "r2.key", "r3.pub"), compliance_key=())
+        *root_init(
+            root_key=("r1.key", "r2.key", "r3.pub"), compliance_key=("release.pub",)
+        )
     )
     assert (value["threshold"], len(value["root_keys"])) == (2, 3)
-    assert value["compliance_keys"] == []
+    assert len(value["compliance_keys"]) == 1
 
 
 @pytest.mark.parametrize("place", ["root", "root/1.root.json"])
@@ -226,8 +260,12 @@ def test_root_show_prints_the_fingerprint_in_groups(
 
 
 def test_root_show_refuses_what_is_no_root(with_root: Desk) -> None:
-    with_root.refuses("root", "show", "pw", code="malformed")
-    with_root.refuses("root", "show", "none", code="storage-fault", status=4)
+    error = with_root.refuses("root", "show", "pw", code="malformed")
+    assert error["where"] == "pw: root"
+    with_root.refuses("root", "show", "none", code="missing")
+    (with_root.folder / "empty").mkdir()
+    error = with_root.refuses("root", "show", "empty", code="missing")
+    assert error["where"] == "empty/1.root.json"
 
 
 def site_issue(**changed: str) -> tuple[str, ...]:
@@ -248,9 +286,9 @@ def site_issue(**changed: str) -> tuple[str, ...]:
     [
         ({"out": "pw"}, "conflict", 3),
         ({"key": "compliance.pub"}, "key-unusable", 3),
-        ({"region": "IN BLR"}, "malformed", 3),
-        ({"jurisdiction": "India"}, "malformed", 3),
-        ({"site": ""}, "malformed", 3),
+        ({"region": "IN BLR"}, "usage", 2),
+        ({"jurisdiction": "India"}, "usage", 2),
+        ({"site": ""}, "usage", 2),
         ({"expires": "forever"}, "usage", 2),
         ({"passphrase_file": "none"}, "key-unusable", 3),
     ],
@@ -259,6 +297,17 @@ def test_site_issue_refuses_what_makes_no_certificate(
     with_root: Desk, changed: dict[str, str], code: str, status: int
 ) -> None:
     with_root.refuses(*site_issue(**changed), code=code, status=status)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("region", "IN-BLR"), ("site", "blr 07"), ("jurisdiction", "in")],
+)
+def test_site_issue_names_the_option_that_is_wrong_and_its_value(
+    with_root: Desk, option: str, value: str
+) -> None:
+    error = with_root.refuses(*site_issue(**{option: value}), code="usage", status=2)
+    assert (error["where"], error["actual"]) == (f"--{option}", repr(value))
 
 
 def test_site_issue_makes_a_certificate_that_the_root_vouches_for(

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -59,8 +60,13 @@ def test_a_refusal_reads_program_kind_code_and_hint(desk: Desk) -> None:
     status, out, err = desk.run("keygen", "mine")
     assert (status, out) == (2, "")
     first, second = err.splitlines()
-    assert first.startswith(f"{PROGRAM}: usage: usage: ")
+    assert first.startswith(f"{PROGRAM}: usage: no passphrase")
     assert second.startswith("hint: ")
+
+
+def test_the_version_is_shown(desk: Desk) -> None:
+    status, out, err = desk.run("--version")
+    assert (status, out, err) == (0, f"{PROGRAM} {version('sallyport')}\n", "")
 
 
 def test_the_help_of_build_shows_a_spec_line_by_line(desk: Desk) -> None:

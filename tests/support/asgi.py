@@ -41,11 +41,15 @@ class Exchange:
         method: str = "POST",
         headers: dict[str, str] | None = None,
         body: bytes = b"",
+        hold_body: bool = False,
     ) -> None:
         self.answer = Answer()
         self.written = asyncio.Event()
         self._gone = asyncio.Event()
         self._body: list[bytes] | None = [body]
+        self._may_send = asyncio.Event()
+        if not hold_body:
+            self._may_send.set()
         sent = {"content-type": "application/json", **(headers or {})}
         scope = {
             "type": "http",
@@ -66,8 +70,12 @@ class Exchange:
     def disconnect(self) -> None:
         self._gone.set()
 
+    def send_body(self) -> None:
+        self._may_send.set()
+
     async def _receive(self) -> Message:
         if self._body is not None:
+            await self._may_send.wait()
             body, self._body = self._body[0], None
             return {"type": "http.request", "body": body, "more_body": False}
         await self._gone.wait()

@@ -30,6 +30,7 @@ class FakeEngine:
         dies_after: Pieces after which the process "dies"; None for never.
         gate: When set to an Event, ``generate`` waits for it before each piece
             except the first.
+        slow_prepare: When set to an Event, ``prepare`` waits for it.
         context_tokens: Prompt and answer of one request.
         places: Requests held at once.
         default_max_tokens: New tokens when the request names no number.
@@ -41,6 +42,7 @@ class FakeEngine:
     generate_error: Error | None = None
     dies_after: int | None = None
     gate: asyncio.Event | None = None
+    slow_prepare: asyncio.Event | None = None
     context_tokens: int = 4_096
     places: int = 16
     default_max_tokens: int = 512
@@ -74,6 +76,8 @@ class FakeEngine:
         self.asked[request_id] = messages
         self.sampled[request_id] = sampling
         self.tenants[request_id] = tenant
+        if self.slow_prepare is not None:
+            await self.slow_prepare.wait()
         if self.prepare_error is not None:
             raise self.prepare_error
         if len(self._held) >= self.places:

@@ -5,7 +5,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -44,8 +44,7 @@ def resign(folder: Path, *, ledger: Signing) -> Path:
     head = Checkpoint(
         origin=ledger.log.origin, size=len(leaves), root=tree_root(leaves)
     )
-    signing = {"name": ledger.log.origin, "signer": ledger.signer}
-    note = sign_note(head.encode(), **signing)  # type: ignore[arg-type]
+    note = sign_note(head.encode(), name=ledger.log.origin, signer=ledger.signer)
     (folder / "checkpoint.txt").write_bytes(note)
     manifest = json.loads((folder / "manifest.json").read_bytes())
     manifest["size"] = str(len(leaves))
@@ -53,10 +52,15 @@ def resign(folder: Path, *, ledger: Signing) -> Path:
         data = (folder / file["path"]).read_bytes()
         file["sha256"] = hashlib.sha256(data).hexdigest()
         file["size_bytes"] = str(len(data))
+    return sign_manifest(folder, manifest, ledger=ledger)
+
+
+def sign_manifest(folder: Path, manifest: dict[str, Any], *, ledger: Signing) -> Path:
+    """Put ``manifest`` into ``folder``, signed with the ledger's real key."""
     encoded = rfc8785.dumps(manifest)
     (folder / "manifest.json").write_bytes(encoded)
     digest = hashlib.sha256(encoded).hexdigest()
     title = f"{MANIFEST_TITLE}\n{ledger.log.origin}\n{digest}\n"
-    signed = sign_note(title, **signing)  # type: ignore[arg-type]
+    signed = sign_note(title, name=ledger.log.origin, signer=ledger.signer)
     (folder / "manifest.note").write_bytes(signed)
     return folder

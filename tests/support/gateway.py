@@ -105,6 +105,7 @@ class Gateway:
     engine: FakeEngine
     ledger: MemoryLedger
     host: FakeHost
+    clock: FixedClock
 
 
 def gateway(
@@ -136,7 +137,9 @@ def gateway(
         clock=clock,
         not_ready=tuple,
     )
-    return Gateway(app=app, flow=flow, engine=engine, ledger=ledger, host=host)
+    return Gateway(
+        app=app, flow=flow, engine=engine, ledger=ledger, host=host, clock=clock
+    )
 
 
 def without_regions() -> ModelFacts:

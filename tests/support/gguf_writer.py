@@ -40,6 +40,7 @@ class TinyModel:
     weights: str = "f32"
     seed: int = 1
     chat_template: str | None = CHAT_TEMPLATE
+    pre_tokenizer: str | None = None
 
     @property
     def head_size(self) -> int:
@@ -89,7 +90,8 @@ def _add_tokenizer(writer: gguf.GGUFWriter, model: TinyModel) -> None:
     control_type, normal_type = gguf.TokenType.CONTROL, gguf.TokenType.NORMAL
     writer.add_vocab_size(len(tokenizer.tokens))
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("qwen2" if "qwen" in model.architecture else "gpt-2")
+    usual = "qwen2" if "qwen" in model.architecture else "gpt-2"
+    writer.add_tokenizer_pre(model.pre_tokenizer or usual)
     writer.add_token_list(list(tokenizer.tokens))
     writer.add_token_types([control_type] * specials + [normal_type] * normal)
     writer.add_token_merges(list(tokenizer.merges))

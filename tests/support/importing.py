@@ -1,14 +1,17 @@
 """A commissioned host in a scratch folder, ready to import bundles."""
 
 import datetime as dt
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, Engine, text
 
 from appliance.db.session import create_database, open_database
+from appliance.import_flow import import_bundle
 from appliance.import_host import Examine, ImportHost
 from appliance.intake import trust_state
 from appliance.ledger.append import append
@@ -18,8 +21,13 @@ from appliance.ledger.head import LogIdentity
 from appliance.registry import catalogue
 from appliance.registry.store import Store
 from bundleformat.digest import sha256_of
+from bundleformat.errors import RefusalError
 from bundleformat.gguf import ModelFacts, read_facts
+from bundleformat.layout import chunk_path
 from tests.support.publisher import NOW, Published
+
+CHUNK_BYTES = 48 * 1024
+"""Small enough that a small model has several chunks."""
 
 TABLES = ("trust_file", "trust_floor", "generation", "record", "checkpoint")
 """Every table an import may write."""
@@ -172,3 +180,30 @@ def open_host(home: Path) -> Host:
     with database.begin() as connection:
         log, signer = open_ledger(connection, key_path=home / "keys" / "ledger.key")
     return Host(home=home, database=database, log=log, signer=signer, clock=Clock())
+
+
+def refuse(
+    host: Host, medium: Path, kind: type[RefusalError], parts: ImportHost | None = None
+) -> RefusalError:
+    """Import, expect a refusal, and check that it left nothing but a record."""
+    before, records = host.active(), len(host.events("bundle.refused"))
+    stored = {path.name for path in host.home.glob("store/sha256/*")}
+    trust = {name: host.rows()[name] for name in ("trust_file", "trust_floor")}
+    with pytest.raises(kind) as caught:
+        import_bundle(parts or host.parts(), medium)
+    assert type(caught.value) is kind
+    assert list(host.staging.iterdir()) == []
+    assert {path.name for path in host.home.glob("store/sha256/*")} == stored
+    assert host.active() == before
+    assert {name: host.rows()[name] for name in trust} == trust
+    refused = host.events("bundle.refused")
+    assert len(refused) == records + 1
+    assert json.loads(refused[-1])["code"] == caught.value.code
+    return caught.value
+
+
+def middle_chunk(bundle: Published) -> Path:
+    """Return the path of the model's middle chunk on the medium."""
+    chunks = bundle.manifest.artifacts[0].chunks
+    assert len(chunks) >= 3
+    return bundle.folder / chunk_path(chunks[1].sha256)

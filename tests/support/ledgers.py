@@ -71,7 +71,7 @@ def request(request_id: str, *, team: str = "claims") -> Draft:
         fields={
             "actor": {"key_id": "W1sF0wRy"},
             "model": {"name": "demo", "sha256": SHA, "generation": 1},
-            "labels": {"class": "pii", "region": "in-blr", "requested_class": None},
+            "labels": {"class": "pii", "region": "in-blr", "requested_region": None},
             "policy": {"decision": "allow", "ids": ("base",), "set_sha256": SHA},
             "params": {"stream": True, "max_tokens": 16, "temperature": "0.7"},
             "prompt_tokens": 12,

@@ -1,8 +1,8 @@
-"""The demo's narration: played, masked, and kept in the README.
+"""What the README repeats of the program: the demo's narration and the settings.
 
-``python -m tests.support.narration`` plays the demo and puts its real output
-into the README; a test compares the two with everything masked that differs
-from run to run.
+``python -m tests.support.narration`` plays the demo and puts its real output,
+and the table of settings, into the README. Tests compare both; in the narration
+everything is masked that differs from run to run.
 """
 
 import re
@@ -10,9 +10,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from appliance.settings import Settings
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 BEGIN = "<!-- demo:begin -->\n```console\n"
 END = "```\n<!-- demo:end -->"
+SETTINGS_BEGIN = "<!-- settings:begin -->\n"
+SETTINGS_END = "<!-- settings:end -->"
+EXCERPT = re.compile(r"<!-- demo:step (\d+) -->\n```console\n(.*?)```\n", re.DOTALL)
 
 MASKS = (
     (r"sallyport-demo-[a-z0-9_]{8}", "sallyport-demo-SCRATCH"),
@@ -61,6 +66,30 @@ def narration_of(text: str) -> str:
     return text.partition(BEGIN)[2].partition(END)[0]
 
 
+def settings_table() -> str:
+    """Return the table of every setting, from the settings themselves."""
+    rows = ["| section | setting | default | what it bounds |", "|---|---|---|---|"]
+    for section, part in Settings.model_fields.items():
+        for name, field in type(part.default).model_fields.items():
+            default = f"{field.default:,}" if name != "host" else field.default
+            rows.append(
+                f"| `[{section}]` | `{name}` | {default} | {field.description} |"
+            )
+    return "\n".join(rows) + "\n"
+
+
+def step_of(narration: str, number: str) -> str:
+    """Return the text of one numbered step of a narration."""
+    steps = re.split(r"\n(?=\d+\. |== |Every step)", narration)
+    (found,) = [step for step in steps if step.startswith(f"{number}. ")]
+    return found.strip("\n") + "\n"
+
+
+def excerpts_of(text: str) -> list[tuple[str, str]]:
+    """Return the numbered steps that a README shows by themselves."""
+    return [(str(found[1]), str(found[2])) for found in EXCERPT.finditer(text)]
+
+
 def main() -> int:
     """Put the output of a run into the README."""
     done = play()
@@ -70,8 +99,18 @@ def main() -> int:
     text = readme()
     before, _, rest = text.partition(BEGIN)
     after = rest.partition(END)[2]
-    new = before + BEGIN + done.stdout + END + after
-    (REPOSITORY / "README.md").write_text(new, "utf-8")
+    text = before + BEGIN + done.stdout + END + after
+    text = EXCERPT.sub(
+        lambda found: (
+            f"<!-- demo:step {found[1]} -->\n```console\n"
+            f"{step_of(done.stdout, found[1])}```\n"
+        ),
+        text,
+    )
+    head, _, rest = text.partition(SETTINGS_BEGIN)
+    tail = rest.partition(SETTINGS_END)[2]
+    text = head + SETTINGS_BEGIN + settings_table() + SETTINGS_END + tail
+    (REPOSITORY / "README.md").write_text(text, "utf-8")
     return 0
 
 

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from appliance.compose import open_host
+from appliance.ledger.note import VerifierKey
 from tests.support.forgery import copy_with, records_of, resign
 from tests.support.real_host import RealHost
 from tests.system.test_api import messages
@@ -120,8 +122,16 @@ def test_another_logs_key_is_refused(
     host: RealHost, exported: tuple[Path, Path, str]
 ) -> None:
     _, later, key = exported
-    other = key[:-6] + ("A" * 4) + key[-2:]
-    assert verdicts(host, later, other)[:2] == (3, 3)
+    public = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
+    other = VerifierKey(name=key.split("+")[0], public=public).encode()
+    assert verdicts(host, later, other) == (3, 3, "signature-invalid")
+
+
+def test_a_key_that_was_not_copied_whole_accuses_nobody(
+    host: RealHost, exported: tuple[Path, Path, str]
+) -> None:
+    _, later, key = exported
+    assert verdicts(host, later, key[:-6]) == (1, 2, "usage")
 
 
 def test_an_export_never_overwrites(

@@ -5,7 +5,14 @@ import shutil
 from pathlib import Path
 
 from tests.support.gguf_writer import TinyModel, write_model
-from tests.support.narration import masked, narration_of, play, readme
+from tests.support.narration import (
+    excerpts_of,
+    masked,
+    narration_of,
+    play,
+    readme,
+    step_of,
+)
 
 
 def scratch_folder(output: str) -> Path:
@@ -39,15 +46,12 @@ def test_the_narration_in_the_readme_is_the_real_output() -> None:
         shutil.rmtree(folder)
 
 
-def test_what_the_first_screen_shows_is_in_the_narration() -> None:
+def test_what_the_first_screen_shows_is_whole_steps_of_the_narration() -> None:
     text = readme()
-    first_screen = text.partition("<!-- demo:begin -->")[0]
-    blocks = re.findall(r"```console\n(.*?)```", first_screen, re.DOTALL)
-    shown = [line.strip() for block in blocks for line in block.splitlines()]
-    told = {line.strip() for line in masked(narration_of(text)).splitlines()}
-    lines = [line for line in shown if line and line != "$ make demo"]
-    assert lines
-    assert [line for line in lines if masked(line) not in told] == []
+    excerpts = excerpts_of(text.partition("<!-- demo:begin -->")[0])
+    assert len(excerpts) >= 3
+    for number, shown in excerpts:
+        assert masked(shown) == masked(step_of(narration_of(text), number))
 
 
 def test_it_plays_with_a_model_of_another_architecture(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from appliance.errors import (
     EngineUnavailableError,
     OverloadedError,
 )
+from appliance.record_budget import BURST
 from appliance.settings import ServerSettings
 from bundleformat.errors import Error
 from tests.support.asgi import Answer, Exchange, get, post
@@ -256,12 +257,81 @@ def test_a_client_that_goes_away_while_recording_leaves_nothing_held() -> None:
             await asyncio.sleep(0)
         await asyncio.sleep(0.01)
         exchange.disconnect()
+        await asyncio.sleep(0.01)
+        made.ledger.slow.set()
         await exchange.task
         return made
 
     made = asyncio.run(play())
     assert made.engine.open_requests == ()
     assert made.engine.ids("generate") == ()
+    assert made.ledger.events() == ["llm.request", "llm.response"]
+    assert made.ledger.records[-1]["outcome"] == "cancelled"
+
+
+def test_a_client_that_goes_away_before_its_turn_is_recorded_as_gone() -> None:
+    async def play() -> Gateway:
+        made = gateway(engine=FakeEngine(slow_prepare=asyncio.Event()))
+        exchange = begin(made, stream=False)
+        while not made.engine.ids("prepare"):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
+        exchange.disconnect()
+        await exchange.task
+        return made
+
+    made = asyncio.run(play())
+    assert made.engine.open_requests == ()
+    (record,) = made.ledger.records
+    assert (record["event"], record["code"]) == ("llm.refused", "client-gone")
+
+
+def test_what_counts_is_what_is_true_when_the_body_has_come() -> None:
+    async def play() -> Answer:
+        made = gateway()
+        exchange = Exchange(
+            made.app,
+            CHAT,
+            headers=AUTH,
+            body=json.dumps(
+                {"model": "demo", "messages": [{"role": "user", "content": "x"}]}
+            ).encode(),
+            hold_body=True,
+        )
+        await asyncio.sleep(0.01)
+        made.host.shown = dataclasses.replace(made.host.shown, models={})
+        exchange.send_body()
+        await exchange.task
+        return exchange.answer
+
+    assert asyncio.run(play()).status == 404
+
+
+def test_a_body_that_does_not_come_is_given_up() -> None:
+    async def play() -> Answer:
+        made = gateway(settings=ServerSettings(body_s=1))
+        exchange = Exchange(made.app, CHAT, headers=AUTH, body=b"", hold_body=True)
+        await exchange.task
+        return exchange.answer
+
+    answer = asyncio.run(play())
+    assert (answer.status, code_of(answer)) == (408, "request_timeout")
+
+
+def test_a_flood_without_a_key_is_counted_not_listed() -> None:
+    async def play() -> Gateway:
+        made = gateway()
+        for _ in range(BURST + 50):
+            await post(made.app, CHAT, b"{}")
+        for _ in range(1_000):
+            made.clock.monotonic_ns()
+        await post(made.app, CHAT, b"{}")
+        return made
+
+    made = asyncio.run(play())
+    assert len(made.ledger.records) <= BURST + 5
+    counted = sum(record.get("left_out", 0) for record in made.ledger.records)
+    assert counted + len(made.ledger.records) == BURST + 51
 
 
 def test_models_want_a_key_and_name_what_is_active() -> None:

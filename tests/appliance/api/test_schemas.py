@@ -24,8 +24,8 @@ def parse(**fields: Any) -> Any:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b'"x"', b"\xff", b"[" * 100_000],
-    ids=["empty", "truncated", "array", "string", "not-utf8", "deep"],
+    [b"", b"{", b"[]", b'"x"', b"\xff", b"[" * 100_000, b'{"\\ud800": 1}'],
+    ids=["empty", "truncated", "array", "string", "not-utf8", "deep", "surrogate"],
 )
 def test_what_is_not_a_json_object_is_refused(body: bytes) -> None:
     with pytest.raises(RequestRefusedError) as caught:
@@ -54,6 +54,8 @@ def test_what_is_not_a_json_object_is_refused(body: bytes) -> None:
         ({"stop": [""]}, "stop"),
         ({"stream": "yes"}, "stream"),
         ({"stream_options": {"nonsense": 1}}, "stream_options"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+        ({"messages": [{"role": "user", "content": "x", "name": "n"}]}, "messages"),
         ({"seed": 1.5}, "seed"),
     ],
 )

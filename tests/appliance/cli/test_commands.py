@@ -87,7 +87,7 @@ def test_a_host_that_was_never_commissioned_says_so(
     status = bare.run(*arguments)
     assert (status, bare.out) == (4, "")
     assert "host-not-ready" in bare.err
-    assert "hint: Run: sallyport trust init" in bare.err
+    assert "run: sallyport trust init" in bare.err
     assert not (tmp_path / "bare").exists()
 
 
@@ -130,6 +130,7 @@ def test_trust_begins_once(bare: Shell, host: RealHost) -> None:
         ("key", "create", "--team", "claims", "--expires", "400d"),
         ("team", "set", "claims", "--clearance", "no-such-class"),
         ("serve", "--port", "many"),
+        ("serve", "--port", "99999"),
     ],
     ids=" ".join,
 )
@@ -169,7 +170,7 @@ def test_every_command_explains_itself(shell: Shell, group: str) -> None:
         (("bundle", "import", "no-such-folder"), "missing"),
         (("key", "revoke", "no-such-key"), "missing"),
         (("team", "set", "no-such-team", "--clearance", "pii"), "missing"),
-        (("audit", "verify", "no-such-folder", "--key", "x"), "signature-invalid"),
+        (("audit", "verify", "no-such-folder", "--key", "x"), "missing"),
     ],
 )
 def test_what_is_not_there_is_refused(
@@ -211,6 +212,10 @@ def test_teams_are_set_and_listed(shell: Shell, host: RealHost) -> None:
     changed = shell.json("team", "set", "cleared", "--clearance", "pii")
     assert changed["clearance"] == "pii"
     assert changed in shell.json("team", "list")["teams"]
+    stricter = ("--clearance", "phi", "--default-class", "pii")
+    shell.json("team", "set", "cleared", *stricter)
+    kept = shell.json("team", "set", "cleared", "--clearance", "secret")
+    assert kept["default_class"] == "pii"
     assert host.records()[-1]["event"] == "team.changed"
 
 

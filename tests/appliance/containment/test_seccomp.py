@@ -97,3 +97,19 @@ def test_unknown_architecture_is_refused_before_anything_is_changed(
         refuse_network()
     assert caught.value.code == "check-failed"
     assert caught.value.where == "pdp11"
+
+
+def test_a_process_without_sockets_opens_none_and_connects_none() -> None:
+    answer = contained("""
+        from appliance.containment.seccomp import refuse_sockets
+        ours, theirs = socket.socketpair()
+        other = socket.socket(socket.AF_UNIX)
+        refuse_sockets()
+        theirs.sendall(b"hello")
+        print(
+            ours.recv(5).decode(),
+            name_of(lambda: socket.socket(socket.AF_UNIX)),
+            name_of(lambda: other.connect("/nowhere")),
+        )
+    """)
+    assert answer == "hello EAFNOSUPPORT EPERM"

@@ -1,13 +1,16 @@
 """Templates are foreign code, and messages never become control tokens."""
 
 import datetime as dt
+from functools import partial
 
 import pytest
 
+from appliance.engine import protocol as wire
+from appliance.engine.admission import check_prompt
 from appliance.engine.port import Message
 from appliance.engine.prompt import Prompter
 from appliance.engine.template import MAX_PROMPT_CHARS, ChatTemplate
-from appliance.errors import RequestRefusedError
+from appliance.errors import ContextLengthError, RequestRefusedError
 
 NOW = dt.datetime(2026, 11, 22, 8, 0, tzinfo=dt.UTC)
 CHATML = (
@@ -24,8 +27,10 @@ class Letters:
 
     def __init__(self, *, adds_bos: bool = False) -> None:
         self._adds_bos = adds_bos
+        self.tokenized: list[str] = []
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
+        self.tokenized.append(text)
         tokens: list[int] = []
         while text:
             control = [c for c in self.control_texts() if text.startswith(c)]
@@ -40,6 +45,13 @@ class Letters:
     def control_texts(self) -> tuple[str, ...]:
         return ("<|im_start|>", "<|im_end|>")
 
+    def longest_token_bytes(self) -> int:
+        return len("<|im_start|>")
+
+
+def any_size(_tokens: int) -> None:
+    """Every prompt may go on."""
+
 
 def rendered(source: str, messages: tuple[Message, ...] = HELLO) -> str:
     template = ChatTemplate(source, bos_token=BOS, eos_token=EOS)
@@ -48,7 +60,8 @@ def rendered(source: str, messages: tuple[Message, ...] = HELLO) -> str:
 
 def prompted(messages: tuple[Message, ...]) -> tuple[int, ...]:
     template = ChatTemplate(CHATML, bos_token="", eos_token="")
-    return Prompter(Letters(), template=template).tokens(messages, now=NOW)
+    prompter = Prompter(Letters(), template=template)
+    return prompter.tokens(messages, now=NOW, check=any_size)
 
 
 def text_of(tokens: tuple[int, ...]) -> str:
@@ -74,12 +87,12 @@ def test_control_spelling_that_appears_when_another_is_taken_out_stays_plain() -
 def test_bos_comes_first_when_the_vocabulary_asks_for_it() -> None:
     template = ChatTemplate(CHATML, bos_token="", eos_token="")
     prompter = Prompter(Letters(adds_bos=True), template=template)
-    assert prompter.tokens(HELLO, now=NOW)[0] == 0
+    assert prompter.tokens(HELLO, now=NOW, check=any_size)[0] == 0
 
 
 def test_model_without_a_template_refuses_the_request() -> None:
     with pytest.raises(RequestRefusedError) as caught:
-        Prompter(Letters(), template=None).tokens(HELLO, now=NOW)
+        Prompter(Letters(), template=None).tokens(HELLO, now=NOW, check=any_size)
     assert caught.value.code == "invalid-request"
 
 
@@ -102,6 +115,10 @@ def test_template_sees_the_names_that_published_ones_use() -> None:
         "{{ 1 / 0 }}",
         "{{ messages[7].content.x }}",
         "{{ range(10 ** 9) | list }}",
+        "{{ 'x' * 10 ** 15 }}",
+        "{{ 1e999 | int }}",
+        "{{ cycler().next() }}",
+        "{{ raise_exception('half a pair: \\ud800') }}",
         "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
         "",
     ],
@@ -109,9 +126,10 @@ def test_template_sees_the_names_that_published_ones_use() -> None:
 def test_template_that_fails_or_says_nothing_refuses_the_request(source: str) -> None:
     template = ChatTemplate(source, bos_token="", eos_token="")
     with pytest.raises(RequestRefusedError) as caught:
-        Prompter(Letters(), template=template).tokens(HELLO, now=NOW)
+        Prompter(Letters(), template=template).tokens(HELLO, now=NOW, check=any_size)
     assert caught.value.code == "invalid-request"
     assert caught.value.param == "messages"
+    assert wire.encode(wire.LoadFailed(problem=caught.value.problem))
 
 
 def test_template_that_renders_without_end_is_stopped_at_the_cap() -> None:
@@ -127,6 +145,35 @@ def test_template_that_renders_without_end_is_stopped_at_the_cap() -> None:
     assert caught.value.param == "messages"
 
 
-def test_template_that_does_not_compile_is_refused_at_once() -> None:
+@pytest.mark.parametrize(
+    "source", ["{% if %}", "{% break %}", "{{ dict(a=1, a=2) }}", "{{ " + "(" * 999]
+)
+def test_template_that_does_not_compile_is_refused_at_once(source: str) -> None:
     with pytest.raises(RequestRefusedError):
-        ChatTemplate("{% if %}", bos_token="", eos_token="")
+        ChatTemplate(source, bos_token="", eos_token="")
+
+
+def refused_letters(content: str) -> tuple[Letters, ContextLengthError]:
+    """What is tokenized of a message that does not fit 100 tokens."""
+    letters = Letters()
+    template = ChatTemplate(CHATML, bos_token="", eos_token="")
+    check = partial(check_prompt, context_tokens=100, requested=7)
+    with pytest.raises(ContextLengthError) as caught:
+        Prompter(letters, template=template).tokens(
+            (Message(role="user", content=content),), now=NOW, check=check
+        )
+    return letters, caught.value
+
+
+def test_rendered_text_that_cannot_fit_is_refused_before_it_is_tokenized() -> None:
+    letters, refusal = refused_letters("é" * 600)
+    assert letters.tokenized == []
+    assert refusal.limit_tokens == 100
+    assert refusal.prompt_tokens == 105  # 1,250 bytes of at most 12 each
+    assert refusal.new_tokens == 7
+
+
+def test_prompt_in_many_parts_is_given_up_once_it_cannot_fit() -> None:
+    letters, refusal = refused_letters("<|im_end|>" * 80)
+    assert 100 <= refusal.prompt_tokens < 200
+    assert len(letters.tokenized) < 20

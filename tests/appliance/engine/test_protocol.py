@@ -11,7 +11,6 @@ from bundleformat.errors import LimitExceededError, MalformedError
 
 PREPARE = wire.Prepare(
     request_id="r-1",
-    tenant="red",
     messages=(Message(role="user", content="hé"), Message(role="system", content="")),
     sampling=Sampling(stop=("a", "b"), seed=2**60, temperature=0.5),
 )
@@ -22,7 +21,13 @@ ORDERS: tuple[wire.Order, ...] = (
     wire.AskStats(),
 )
 REPORTS: tuple[wire.Report, ...] = (
-    wire.Ready(context_tokens=1, cells=2, sequences=3, batch_tokens=4),
+    wire.Ready(
+        context_tokens=1,
+        cells=2,
+        sequences=3,
+        batch_tokens=4,
+        longest_token_bytes=None,
+    ),
     wire.LoadFailed(problem="p"),
     wire.Step(
         deltas=(

@@ -45,7 +45,7 @@ def test_a_record_is_canonical_and_holds_what_the_draft_said() -> None:
 
 
 def test_a_field_that_is_none_is_left_out() -> None:
-    assert "requested_class" not in dict(request("r1").fields)["labels"]  # type: ignore[operator]
+    assert "requested_region" not in dict(request("r1").fields)["labels"]  # type: ignore[operator]
 
 
 def test_a_draft_does_not_follow_later_changes_of_the_callers_mapping() -> None:

@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from appliance.ledger import verifier
 from appliance.ledger.export import export
 from appliance.ledger.note import VerifierKey
-from tests.support.forgery import copy_with, records_of, resign
+from tests.support.forgery import copy_with, records_of, resign, sign_manifest
 from tests.support.ledgers import NOW, TOOL, Ledger, request, response
 
 
@@ -192,9 +193,61 @@ def test_the_wrong_key_verifies_nothing(evidence: Evidence) -> None:
     other = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
     key = VerifierKey(name=evidence.ledger.log.origin, public=other).encode()
     assert evidence.status(evidence.folder, key=key) == verifier.SIGNATURE
-    cut = evidence.ledger.log.vkey[:-1]
-    assert evidence.status(evidence.folder, key=cut) == verifier.SIGNATURE
-    assert evidence.status(evidence.folder, key="é+0+0") == verifier.SIGNATURE
+
+
+@pytest.mark.parametrize("key", ["abc", "é+0+0", "a+b", "cut", "turned", "\x1b[2J"])
+def test_what_is_no_verifier_key_checks_nothing_and_accuses_nobody(
+    evidence: Evidence, key: str
+) -> None:
+    real = evidence.ledger.log.vkey
+    name, key_id, body = real.split("+", 2)
+    typed = {"cut": real[:-1], "turned": f"{name}+{key_id[::-1]}+{body}"}.get(key, key)
+    assert evidence.status(evidence.folder, key=typed) == verifier.UNCHECKED
+    verdict = verifier.verify(evidence.folder, key=typed)
+    assert verdict.problem.startswith("--key ")
+    assert verdict.proved == ()
+
+
+@pytest.mark.parametrize("name", ["checkpoint.txt", "records.jsonl", "verify.py"])
+def test_a_file_that_is_not_the_listed_one_is_named(
+    evidence: Evidence, name: str
+) -> None:
+    # Signed with the real key, so that only the manifest's list can tell.
+    folder = copy_with(
+        evidence.folder, records_of(evidence.folder), to=evidence.scratch
+    )
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    for entry in manifest["files"]:
+        if entry["path"] == name:
+            entry["sha256"] = "0" * 64
+    sign_manifest(folder, manifest, ledger=evidence.ledger)
+    assert evidence.status(folder) == verifier.RECORD
+    verdict = verifier.verify(folder, key=evidence.ledger.log.vkey)
+    assert verdict.problem == f"{name} is not what manifest.json says it is"
+
+
+@pytest.mark.parametrize("files", [None, {}, 7, [], "longer"])
+def test_a_signed_manifest_with_another_list_is_caught(
+    evidence: Evidence, files: object
+) -> None:
+    folder = copy_with(
+        evidence.folder, records_of(evidence.folder), to=evidence.scratch
+    )
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    more = [*manifest["files"], manifest["files"][0]]
+    manifest["files"] = more if files == "longer" else files
+    sign_manifest(folder, manifest, ledger=evidence.ledger)
+    assert evidence.status(folder) == verifier.RECORD
+
+
+def test_what_else_lies_in_the_folder_is_named_as_not_covered(
+    evidence: Evidence,
+) -> None:
+    (evidence.folder / "notes.txt").write_text("read me first")
+    (evidence.folder / "\x1b[2J").mkdir()
+    assert evidence.status(evidence.folder) == verifier.OK
+    verdict = verifier.verify(evidence.folder, key=evidence.ledger.log.vkey)
+    assert verdict.not_proved[-1] == "?[2J, notes.txt: not covered by any signature"
 
 
 @pytest.mark.parametrize("change", ["text", "key"])
@@ -247,6 +300,25 @@ def test_a_signed_line_that_is_no_record_is_caught(
     folder = copy_with(evidence.folder, records, to=evidence.scratch)
     resign(folder, ledger=evidence.ledger)
     assert evidence.status(folder) == verifier.RECORD
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_what_an_export_says_cannot_drive_the_auditors_terminal(
+    evidence: Evidence, *, signed: bool
+) -> None:
+    # Without any key: a finding is quoted, and its quotation would hide the finding.
+    # With the key: a record that is in order is counted under its own words.
+    field, expected = ("event", verifier.OK) if signed else ("seq", verifier.RECORD)
+    *records, last = records_of(evidence.folder)
+    hostile = json.loads(last) | {field: "\r\x1b[2K\x1b[1A\nVERIFIED: 9 records\u202e"}
+    records.append(rfc8785.dumps(hostile))
+    folder = copy_with(evidence.folder, records, to=evidence.scratch)
+    if signed:
+        resign(folder, ledger=evidence.ledger)
+    assert evidence.status(folder) == expected
+    verdict = verifier.verify(folder, key=evidence.ledger.log.vkey)
+    lines = (verdict.problem, *verdict.proved, *verdict.text().splitlines())
+    assert all(line.isprintable() for line in lines)
 
 
 @pytest.mark.parametrize(

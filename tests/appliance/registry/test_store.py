@@ -1,6 +1,8 @@
 """The content-addressed store: whole files or none."""
 
+import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -80,6 +82,21 @@ def test_a_folder_in_the_place_of_a_file_is_not_that_file(store: Store) -> None:
     assert not store.has(DIGEST)
     with pytest.raises(StorageFaultError):
         store.holds_intact(DIGEST, size_bytes=len(DATA))
+
+
+@pytest.mark.parametrize("opened", [Store.open, Store.has])
+def test_a_stored_file_that_cannot_be_reached_is_a_fault_and_not_missing(
+    store: Store, monkeypatch: pytest.MonkeyPatch, opened: Callable[..., object]
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Path, "open", broken)
+    monkeypatch.setattr(Path, "is_file", broken)
+    with pytest.raises(StorageFaultError) as caught:
+        opened(store, DIGEST)
+    assert caught.value.where == str(store.path_of(DIGEST))
+    assert caught.value.actual == os.strerror(errno.EIO)
 
 
 def test_places_are_made_of_digests_alone(store: Store, tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+"""What a caller says as frames, and what frames say as a caller understands it.
+
+Pure: values in, values out.
+"""
+
+from appliance.engine import protocol as wire
+from appliance.engine.port import Message, Piece, Sampling, Ticket, Usage
+from appliance.errors import (
+    ContextLengthError,
+    OverloadedError,
+    RequestRefusedError,
+)
+from bundleformat.errors import Error, LimitExceededError, MalformedError
+
+
+def prepare_frame(
+    request_id: str, *, messages: tuple[Message, ...], sampling: Sampling
+) -> bytes:
+    """Return the frame that asks for a place.
+
+    Raises:
+        RequestRefusedError: It would be too long, or a text is not Unicode.
+    """
+    try:
+        return wire.encode(
+            wire.Prepare(request_id=request_id, messages=messages, sampling=sampling)
+        )
+    except (LimitExceededError, MalformedError) as error:
+        raise RequestRefusedError(error.problem, param="messages") from error
+
+
+def piece(delta: wire.Delta, ticket: Ticket) -> Piece:
+    """Return what a step added to an answer; the last piece carries the usage."""
+    if delta.finish_reason is None:
+        return Piece(text=delta.text)
+    usage = Usage(
+        prompt_tokens=ticket.prompt_tokens, completion_tokens=delta.completion_tokens
+    )
+    return Piece(text=delta.text, finish_reason=delta.finish_reason, usage=usage)
+
+
+def refusal(report: wire.TooLong | wire.Refused | wire.Overloaded) -> Error:
+    """Return the error that says why no place is held."""
+    match report:
+        case wire.TooLong():
+            return ContextLengthError(
+                limit_tokens=report.limit_tokens,
+                prompt_tokens=report.prompt_tokens,
+                new_tokens=report.new_tokens,
+            )
+        case wire.Refused():
+            return RequestRefusedError(report.problem, param=report.param)
+        case wire.Overloaded():
+            return OverloadedError(report.problem, retry_after_s=report.retry_after_s)

@@ -1,0 +1,115 @@
+"""``sallyport audit export`` and ``audit verify``: what an auditor is told."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.cli import main
+from appliance.clock import SystemClock
+from appliance.commission_flow import initialise_trust
+from appliance.home import Home
+from appliance.ledger import verifier
+from bundleformat.trust import fingerprint
+from tests.support.forgery import copy_with, records_of
+from tests.support.publisher import make_root, new_keys
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    root = make_root(new_keys())
+    home = Home(tmp_path / "home")
+    initialise_trust(home, root, fingerprint=fingerprint(root), clock=SystemClock())
+    return home.root
+
+
+@pytest.fixture
+def exported(home: Path, tmp_path: Path, capsys: Captured) -> dict[str, Any]:
+    """An export in a folder whose name a shell would take apart."""
+    folder = str(tmp_path / "an export")
+    assert (
+        main(["--home", str(home), "audit", "export", "--out", folder, "--json"]) == 0
+    )
+    value = json.loads(capsys.readouterr().out)
+    assert isinstance(value, dict)
+    return value
+
+
+def refusal(
+    exported: dict[str, Any], capsys: Captured, *arguments: str
+) -> tuple[int, dict[str, Any]]:
+    """The status and the error of an ``audit verify`` that must not succeed."""
+    capsys.readouterr()
+    key = () if "--key" in arguments else ("--key", exported["vkey"])
+    status = main(["audit", "verify", *arguments, *key, "--json"])
+    out, err = capsys.readouterr()
+    assert out == ""
+    error = json.loads(err)["error"]
+    assert isinstance(error, dict)
+    return status, error
+
+
+def test_export_prints_the_command_that_checks_it(
+    home: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    folder = tmp_path / "an export"
+    assert main(["--home", str(home), "audit", "export", "--out", str(folder)]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    said, _, command = last.partition(": ")
+    assert said == "the auditor checks it with"
+    *program, place, option, key = shlex.split(command)
+    assert (program, place) == (["python", "-I", "verify.py"], str(folder))
+    assert option == "--key"
+    assert verifier.verify(folder, key=key).status == verifier.OK
+
+
+@pytest.mark.parametrize("missing", ["folder", "checkpoint.txt", "held"])
+def test_what_is_not_there_is_missing_and_named_once(
+    exported: dict[str, Any], capsys: Captured, missing: str
+) -> None:
+    folder = Path(exported["folder"])
+    place = folder / missing
+    arguments = [str(folder)]
+    if missing == "folder":
+        arguments = [str(place)]
+        place /= "checkpoint.txt"
+    elif missing == "held":
+        arguments += ["--held", str(place)]
+    else:
+        place.unlink()
+    status, error = refusal(exported, capsys, *arguments)
+    assert (status, error["code"], error["where"]) == (3, "missing", str(place))
+    assert error["message"].count(str(place)) == 1
+    assert error["hint"]
+
+
+def test_what_is_no_key_is_a_wrong_command(
+    exported: dict[str, Any], capsys: Captured
+) -> None:
+    status, error = refusal(exported, capsys, exported["folder"], "--key", "abc")
+    assert (status, error["code"], error["where"]) == (2, "usage", "--key")
+
+
+def test_a_folder_in_the_place_of_a_file_is_malformed(
+    exported: dict[str, Any], capsys: Captured
+) -> None:
+    place = Path(exported["folder"], "checkpoint.txt")
+    place.unlink()
+    place.mkdir()
+    status, error = refusal(exported, capsys, exported["folder"])
+    assert (status, error["code"]) == (3, "malformed")
+    assert error["message"].count(exported["folder"]) == 1
+
+
+def test_a_finding_says_what_to_do(
+    exported: dict[str, Any], capsys: Captured, tmp_path: Path
+) -> None:
+    folder = Path(exported["folder"])
+    shorter = copy_with(folder, records_of(folder)[:-1], to=tmp_path / "shorter")
+    status, error = refusal(exported, capsys, str(shorter))
+    assert (status, error["code"], error["where"]) == (3, "rollback", str(shorter))
+    assert error["hint"].startswith("Copy the export again")
