@@ -6,10 +6,11 @@ import sys
 
 import pytest
 
-PROTECT = "from appliance.containment.secrecy import forbid_inspection as f; f()"
+PROTECT = "forbid_inspection()"
 
 PLAY = """
 import ctypes, os, signal
+from appliance.containment.secrecy import forbid_inspection
 
 def as_a_plain_user():
     os.setgid(65534)
@@ -24,7 +25,8 @@ if victim == 0:
     {protect}
     os.write(wake, b"x")
     signal.pause()
-os.read(ready, 1)
+os.close(wake)
+assert os.read(ready, 1)
 attacker = os.fork()
 if attacker == 0:
     as_a_plain_user()
@@ -46,6 +48,7 @@ def look(protect: str) -> str:
         capture_output=True,
         text=True,
         check=True,
+        timeout=30,
     )
     return done.stdout.strip()
 
@@ -57,8 +60,13 @@ def test_a_protected_process_cannot_be_read_by_its_own_user() -> None:
 
 
 def test_a_protected_process_dumps_no_core() -> None:
-    script = (
-        f"{PROTECT}\nimport resource; print(resource.getrlimit(resource.RLIMIT_CORE))"
+    script = "\n".join(
+        (
+            "import resource",
+            "from appliance.containment.secrecy import forbid_inspection",
+            PROTECT,
+            "print(resource.getrlimit(resource.RLIMIT_CORE))",
+        )
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
