@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+IMPORT = "import resource; from appliance.containment.secrecy import *"
 PROTECT = "forbid_inspection()"
 
 PLAY = """
@@ -60,14 +61,7 @@ def test_a_protected_process_cannot_be_read_by_its_own_user() -> None:
 
 
 def test_a_protected_process_dumps_no_core() -> None:
-    script = "\n".join(
-        (
-            "import resource",
-            "from appliance.containment.secrecy import forbid_inspection",
-            PROTECT,
-            "print(resource.getrlimit(resource.RLIMIT_CORE))",
-        )
-    )
+    script = f"{IMPORT}; {PROTECT}; print(resource.getrlimit(resource.RLIMIT_CORE))"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
