@@ -4,7 +4,7 @@ import datetime as dt
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -227,6 +227,15 @@ def test_the_chunk_size_changes_chunks_and_not_artifacts(
     assert large["artifacts"][0]["chunks"] == 1
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C interrupts, also where the tests were started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_at_a_prompt_leaves_nothing(
     ready: Desk, build_arguments: Arguments
 ) -> None:
