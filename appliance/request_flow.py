@@ -245,46 +245,27 @@ class RequestFlow:
         )
         progress.accepted = True
         writing = asyncio.ensure_future(self._ledger.append(draft))
+        gone = False
         try:
             receipt = await asyncio.shield(writing)
         except asyncio.CancelledError:
             # The caller left while the record was being written: it becomes
             # durable all the same, and needs its outcome like any other.
             receipt = await writing
-            await self._abandon(
-                self._admitted(
-                    progress,
-                    model,
-                    request=request,
-                    labels=labels,
-                    ticket=ticket,
-                    seq=receipt.seq,
-                )
-            )
-            raise
-        return self._admitted(
-            progress,
-            model,
+            gone = True
+        admitted = Admitted(
+            model=model,
             request=request,
             labels=labels,
             ticket=ticket,
-            seq=receipt.seq,
+            ending=Ending(
+                progress, parent=receipt.seq, ticket=ticket, clock=self._clock
+            ),
         )
-
-    def _admitted(
-        self,
-        progress: Progress,
-        model: ServedModel,
-        *,
-        request: ChatRequest,
-        labels: Labels,
-        ticket: Ticket,
-        seq: int,
-    ) -> Admitted:
-        ending = Ending(progress, parent=seq, ticket=ticket, clock=self._clock)
-        return Admitted(
-            model=model, request=request, labels=labels, ticket=ticket, ending=ending
-        )
+        if gone:
+            await self._abandon(admitted)
+            raise asyncio.CancelledError
+        return admitted
 
     async def _record_refusal(self, error: Error, progress: Progress) -> None:
         """Record a refusal; floods without a key are counted, not listed one by one."""
