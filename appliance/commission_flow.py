@@ -24,9 +24,10 @@ from appliance.ledger.append import append
 from appliance.ledger.commission import commission, open_ledger, read_identity
 from appliance.ledger.events import Draft, Event, Outcome
 from appliance.private_file import read_private_file, write_private_file
-from bundleformat.errors import ConflictError, StorageFaultError
+from bundleformat.errors import ConflictError, RollbackError, StorageFaultError
 from bundleformat.trust import RootFacts, check_root, initial_state
 from bundleformat.trust import fingerprint as fingerprint_of
+from bundleformat.verify_checks import check_state_floor
 
 ORIGIN_PREFIX = "sallyport"
 """First part of every ledger's name."""
@@ -50,7 +51,9 @@ def initialise_trust(
     Raises:
         SignatureError: The fingerprint is another root's; nothing was made.
         HostNotReadyError: Others may write to the home, or its pepper is damaged.
-        ConflictError: This host already trusts a root for that channel.
+        ConflictError: This host already trusts a root for that channel, and
+            nobody has put its trust state back to an older one.
+        RollbackError: This host has accepted a newer root of that channel.
         StorageFaultError: The disk refused; running it again goes on.
     """
     now = clock.now()
@@ -74,12 +77,7 @@ def initialise_trust(
     with database_faults(database), database.begin() as connection:
         first = _ensure_ledger(connection, home, clock)
         log, signer = open_ledger(connection, key_path=home.ledger_key)
-        if root.channel in trust_state.channels(connection):
-            raise ConflictError(
-                "this host already trusts a root for the channel",
-                where=root.channel,
-                hint="A newer root arrives in a bundle: sallyport bundle import",
-            )
+        _check_new(connection, root)
         trust_state.save(connection, channel=root.channel, state=state, floor=None)
         trusted = Draft(
             event=Event.TRUST_INITIALISED,
@@ -97,6 +95,35 @@ def initialise_trust(
         fingerprint=fingerprint_of(root_bytes),
         vkey=log.vkey,
         first=first,
+    )
+
+
+def _check_new(connection: Connection, root: RootFacts) -> None:
+    """Check that the channel has no trust state, or one that was put back.
+
+    The floor stays in either case: nothing older than it is accepted again, and
+    no older root, whose keys may have been revoked.
+    """
+    channel, floor = root.channel, trust_state.load_floor(connection, root.channel)
+    if floor is not None and root.version < floor.root_version:
+        raise RollbackError(
+            "root version older than what this machine has accepted",
+            where="root",
+            expected=f"at least {floor.root_version}",
+            actual=str(root.version),
+            hint="Begin with the newest root of this channel.",
+        )
+    if channel not in trust_state.channels(connection):
+        return
+    known = trust_state.load(connection, channel)
+    try:
+        check_state_floor(known.state, known.floor)
+    except RollbackError:
+        return
+    raise ConflictError(
+        "this host already trusts a root for the channel",
+        where=channel,
+        hint="A newer root arrives in a bundle: sallyport bundle import",
     )
 
 

@@ -4,29 +4,33 @@ Everything else takes what it needs as arguments.
 """
 
 import asyncio
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
-from starlette.applications import Starlette
 
-from appliance.api.app import build_app
 from appliance.clock import Clock, SystemClock
 from appliance.db.session import database_faults, open_database, reader
 from appliance.engine.supervisor import EngineSupervisor
+from appliance.environments.install import EnvironmentInstaller
 from appliance.home import PEPPER_BYTES, Home
 from appliance.host import OpenHost
 from appliance.import_host import ImportHost
 from appliance.ledger.commission import open_ledger
 from appliance.ledger.events import Draft
 from appliance.ledger.writer import LedgerWriter
-from appliance.live_host import LiveHost
 from appliance.policy.compile import CoreFiles, check_policies
 from appliance.private_file import read_private_file
 from appliance.registry.store import Store
-from appliance.request_flow import RequestFlow
 from appliance.resources import folder
 from appliance.settings import EngineSettings, home_folder, read_settings
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+    from appliance.live_host import LiveHost
 
 
 def open_host(root: Path | None = None, *, clock: Clock | None = None) -> OpenHost:
@@ -83,20 +87,25 @@ def import_host(host: OpenHost) -> ImportHost:
         clock=host.clock,
         append_records=append_records,
         check_policies=lambda files: check_policies(core, files),
-        trial_load=lambda path: asyncio.run(_load_once(path, host.settings.engine)),
+        trial_load=lambda paths: asyncio.run(_load_once(paths, host.settings.engine)),
+        operator_uid=os.getuid(),
+        settings=host.settings.import_,
+        environments=EnvironmentInstaller(host.home.root / "environments"),
     )
 
 
-async def _load_once(path: Path, settings: EngineSettings) -> None:
-    engine = EngineSupervisor(path, settings=settings)
+async def _load_once(paths: tuple[Path, ...], settings: EngineSettings) -> None:
+    engine = EngineSupervisor(*paths, settings=settings)
     try:
         await engine.start()
     finally:
         await engine.close()
 
 
-def live_host(host: OpenHost, *, ledger: LedgerWriter) -> LiveHost:
+def live_host(host: OpenHost, *, ledger: LedgerWriter) -> "LiveHost":
     """Return what serves requests of ``host``; its engines are not started yet."""
+    from appliance.live_host import LiveHost  # noqa: PLC0415 - see ``application``
+
     return LiveHost(
         host,
         store=Store(host.home.store),
@@ -112,8 +121,14 @@ def ledger_writer(host: OpenHost) -> LedgerWriter:
     )
 
 
-def application(host: OpenHost, *, live: LiveHost, ledger: LedgerWriter) -> Starlette:
+def application(
+    host: OpenHost, *, live: "LiveHost", ledger: LedgerWriter
+) -> "Starlette":
     """Return the HTTP application over a live host and its ledger."""
+    # An import has 100 MB of memory, of which it spends none on a web server.
+    from appliance.api.app import build_app  # noqa: PLC0415
+    from appliance.request_flow import RequestFlow  # noqa: PLC0415
+
     return build_app(
         flow=RequestFlow(host=live, ledger=ledger, clock=host.clock),
         host=live,

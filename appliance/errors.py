@@ -5,6 +5,7 @@
     RefusalError
     ├── PolicyDeniedError           Cedar said no, or could not say yes
     ├── AuthenticationError         unknown, wrong, expired or revoked key
+    ├── UnsuitableHostError         a bundle that is not for this host
     └── RequestRefusedError         this request, as written, will not be served
         ├── UnsupportedParameterError
         ├── ContextLengthError          prompt and answer do not fit the context
@@ -64,6 +65,12 @@ class AuthenticationError(RefusalError):
 
     def __init__(self) -> None:
         super().__init__("incorrect API key provided")
+
+
+class UnsuitableHostError(RefusalError):
+    """The bundle is sound and is not for this host, or not as it is set up."""
+
+    code = "host-unsuitable"
 
 
 class RequestRefusedError(RefusalError):

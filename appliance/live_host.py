@@ -27,6 +27,7 @@ from appliance.ledger.events import Draft, Event, Outcome
 from appliance.policy.compile import CoreFiles, PolicySet, compile_policies
 from appliance.policy.facts import ModelFacts, SiteFacts
 from appliance.registry.catalogue import ActiveModel, active_models, active_policies
+from appliance.registry.generations import repair_hint
 from appliance.registry.store import Store
 from appliance.request_flow import HostView, ServedModel
 from bundleformat.digest import Sha256, sha256_of
@@ -208,7 +209,7 @@ class LiveHost:
 
     async def _start_engine(self, model: ActiveModel) -> None:
         engine = EngineSupervisor(
-            self._store.path_of(model.sha256),
+            *(self._store.path_of(part.sha256) for part in model.parts),
             settings=self._host.settings.engine,
             check=partial(self._check_stored, model),
             on_crash=partial(self._crashed, model),
@@ -218,15 +219,18 @@ class LiveHost:
 
     async def _check_stored(self, model: ActiveModel) -> None:
         """Check that a model's stored bytes, read again now, are those admitted."""
-        intact = await asyncio.to_thread(
-            self._store.holds_intact, model.sha256, size_bytes=model.size_bytes
-        )
-        if not intact:
-            raise DigestMismatchError(
-                "a stored model is missing or has changed",
-                where=model.name,
-                hint="Import the bundle that carries it again.",
+        for part in model.parts:
+            intact = await asyncio.to_thread(
+                self._store.holds_intact, part.sha256, size_bytes=part.size_bytes
             )
+            if not intact:
+                raise DigestMismatchError(
+                    "a stored model is missing or has changed",
+                    where=model.name,
+                    hint=repair_hint(
+                        model.generation, channel=model.channel, version=model.version
+                    ),
+                )
 
     def _stored(self, sha256: Sha256) -> bytes:
         with self._store.open(sha256) as file:
@@ -261,7 +265,11 @@ class LiveHost:
         for name, sha256 in snapshot.policies:
             data = self._stored(sha256)
             if sha256_of(data) != sha256:
-                raise DigestMismatchError("a stored policy has changed", where=name)
+                raise DigestMismatchError(
+                    "a stored policy has changed",
+                    where=name,
+                    hint="Run: sallyport store repair MEDIUM",
+                )
             files.append((name, data))
         return compile_policies(self._core, site=tuple(files))
 

@@ -9,10 +9,11 @@ README's table of settings.
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bundleformat.artifact import Kind
 from bundleformat.errors import MalformedError
 
 DEFAULT_HOME = Path("/var/lib/sallyport")
@@ -98,11 +99,33 @@ class EngineSettings(_Section):
     ] = 30
 
 
+class ImportSettings(_Section):
+    """``[import]``: what this host takes from a medium, and how much of it."""
+
+    store_bytes: Annotated[
+        int, Field(ge=2**20, le=2**50, description="bytes of all stored files")
+    ] = 2**42
+    kinds: Annotated[
+        tuple[Kind, ...],
+        Field(min_length=1, description="kinds of artifact that are taken"),
+    ] = get_args(Kind)
+    expiry: Annotated[
+        Literal["enforce", "grace"],
+        Field(
+            description="enforce refuses what has expired; grace takes it for some days"
+        ),
+    ] = "enforce"
+    grace_days: Annotated[
+        int, Field(ge=1, le=366, description="days of grace after the expiry")
+    ] = 14
+
+
 class Settings(_Section):
     """Everything a host can be told."""
 
     server: ServerSettings = ServerSettings()
     engine: EngineSettings = EngineSettings()
+    import_: Annotated[ImportSettings, Field(alias="import")] = ImportSettings()
 
 
 def home_folder(chosen: Path | None) -> Path:

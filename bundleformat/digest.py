@@ -14,6 +14,7 @@ BLOCK_BYTES: Final = 2**20
 """How much is read and hashed at once. Unit: bytes."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHA384 = re.compile(r"[0-9a-f]{96}")
 
 
 def parse_sha256(text: str, *, where: str = "sha256") -> Sha256:
@@ -30,6 +31,22 @@ def parse_sha256(text: str, *, where: str = "sha256") -> Sha256:
             actual=ascii(text[:80]),
         )
     return Sha256(text)
+
+
+def parse_sha384(text: str, *, where: str = "sha384") -> str:
+    """Return ``text`` as a SHA-384 digest.
+
+    Raises:
+        MalformedError: Not 96 lower-case hexadecimal digits.
+    """
+    if not _SHA384.fullmatch(text):
+        raise MalformedError(
+            "not a SHA-384 digest",
+            where=where,
+            expected="96 lower-case hexadecimal digits",
+            actual=ascii(text[:120]),
+        )
+    return text
 
 
 def sha256_of(data: bytes) -> Sha256:
@@ -72,19 +89,28 @@ def check_reader(
     sha256: Sha256,
     size_bytes: int,
     where: str,
+    sha384: str | None = None,
     sink: Callable[[bytes], object] | None = None,
 ) -> None:
     """Read ``reader`` to its end; afterwards its bytes are the signed ones.
 
-    ``sink`` sees blocks before the whole is known to be right. The caller MUST
-    discard what it wrote if this raises.
+    With ``sha384`` they have both digests. ``sink`` sees blocks before the whole
+    is known to be right. The caller MUST discard what it wrote if this raises.
 
     Raises:
         DigestMismatchError: Another digest, shorter, or longer than signed.
     """
+    longer = None if sha384 is None else hashlib.sha384()
+
+    def take(block: bytes) -> None:
+        if longer is not None:
+            longer.update(block)
+        if sink is not None:
+            sink(block)
+
     try:
         found, found_bytes = hash_reader(
-            reader, max_bytes=size_bytes, where=where, sink=sink
+            reader, max_bytes=size_bytes, where=where, sink=take
         )
     except LimitExceededError as error:
         raise DigestMismatchError(
@@ -101,12 +127,23 @@ def check_reader(
             actual=f"{found_bytes} bytes",
             hint="Copy the bundle again from its source; the medium is incomplete.",
         )
-    if found != sha256:
+    check_digest(sha256, found, where=where, name="sha256")
+    if longer is not None:
+        check_digest(sha384, longer.hexdigest(), where=where, name="sha384")
+
+
+def check_digest(expected: str | None, actual: str, *, where: str, name: str) -> None:
+    """Check that a digest is the signed one; ``name`` is that of its algorithm.
+
+    Raises:
+        DigestMismatchError: It is another.
+    """
+    if actual != expected:
         raise DigestMismatchError(
             "the bytes differ from what was signed",
             where=where,
-            expected=f"sha256 {sha256}",
-            actual=f"sha256 {found}",
+            expected=f"{name} {expected}",
+            actual=f"{name} {actual}",
             hint="Copy the bundle again from its source; if it is refused again, "
             "report the medium as tampered with.",
         )

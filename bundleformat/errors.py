@@ -13,7 +13,8 @@
     │   ├── EquivocationError       the same version with other content
     │   ├── ExpiredError            past its expiry date
     │   ├── MissingError            a file, row or name that should be there is not
-    │   └── ConflictError           something of that name is already there
+    │   ├── ConflictError           something of that name is already there
+    │   └── VolumesMissingError     whole so far; another volume is wanted
     └── FaultError              the host failed
         ├── StorageFaultError       disk full, unreadable or unwritable
         └── InternalFaultError      a check could not be completed
@@ -149,6 +150,42 @@ class ConflictError(RefusalError):
 
     code = "conflict"
     http_status = 409
+
+
+class VolumesMissingError(RefusalError):
+    """What was given is fine so far, but other volumes of the bundle are wanted.
+
+    Its exit status is its own, so that a script can tell "put in the next disc"
+    from "this bundle is refused".
+
+    Attributes:
+        volumes: Numbers of the volumes wanted, ascending; empty if no volume at
+            hand says how they are numbered.
+    """
+
+    code = "volumes-missing"
+    exit_status = 5
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        where: str = "",
+        expected: str = "",
+        actual: str = "",
+        hint: str = "",
+        volumes: tuple[int, ...] = (),
+    ) -> None:
+        self.volumes = volumes
+        super().__init__(
+            problem, where=where, expected=expected, actual=actual, hint=hint
+        )
+
+    def inside(self, place: str) -> Self:
+        """Return the same error, saying that its ``where`` lies in ``place``."""
+        error = super().inside(place)
+        error.volumes = self.volumes
+        return error
 
 
 class FaultError(Error):

@@ -89,32 +89,46 @@ def read_facts(
     """
     cursor = Cursor(file, size_bytes=size_bytes, limits=limits)
     header = read_header(cursor)
-    _check_whole_model(header)
-    alignment = _alignment(header, limits=limits)
+    check_model(header)
+    _check_whole(header)
+    alignment = alignment_of(header, limits=limits)
     totals = read_tensors(cursor, count=header.tensor_count, alignment=alignment)
     check_extent(
         totals, start=cursor.position, alignment=alignment, size_bytes=size_bytes
     )
-    return _facts(header, totals=totals, alignment=alignment, limits=limits)
+    return facts_of(header, totals=totals, alignment=alignment, limits=limits)
 
 
-def _check_whole_model(header: Header) -> None:
-    """Refuse adapters, projectors and parts of split models."""
+def check_model(header: Header) -> None:
+    """Refuse adapters and projectors.
+
+    Raises:
+        MalformedError: The header says that it is no model.
+    """
     kind = header.text("general.type", default="model")
     if kind != "model":
         raise MalformedError(
             "not a model", where="general.type", expected="model", actual=repr(kind)
         )
+
+
+def _check_whole(header: Header) -> None:
     _, parts = header.values.get("split.count", (None, 1))
     if parts != 1:
         raise MalformedError(
             "one part of a split model",
             where="split.count",
-            hint="Join the parts first, with llama-gguf-split --merge.",
+            hint="Name the first part, NAME-00001-of-0000N.gguf; the others are found "
+            "beside it.",
         )
 
 
-def _alignment(header: Header, *, limits: GgufLimits) -> int:
+def alignment_of(header: Header, *, limits: GgufLimits) -> int:
+    """Return the alignment of tensor data that ``header`` asks for.
+
+    Raises:
+        MalformedError, LimitExceededError: Not a power of two within bounds.
+    """
     where = "general.alignment"
     if not header.has(where):
         return DEFAULT_ALIGNMENT
@@ -124,9 +138,14 @@ def _alignment(header: Header, *, limits: GgufLimits) -> int:
     return alignment
 
 
-def _facts(
+def facts_of(
     header: Header, *, totals: TensorTotals, alignment: int, limits: GgufLimits
 ) -> ModelFacts:
+    """Return the facts in ``header`` of a model whose tensors are ``totals``.
+
+    Raises:
+        MalformedError, LimitExceededError: As ``read_facts``.
+    """
     architecture = header.text("general.architecture")
     if not _ARCHITECTURE.fullmatch(architecture):
         raise MalformedError(
@@ -158,7 +177,7 @@ def _facts(
         vocab_size=_vocab_size(header),
         tokenizer_model=_printable(header.text("tokenizer.ggml.model")),
         chat_template=header.text(template) if header.has(template) else None,
-        tensor_count=header.tensor_count,
+        tensor_count=totals.count,
         parameter_count=totals.elements,
         data_bytes=totals.data_bytes,
         alignment=alignment,

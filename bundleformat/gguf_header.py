@@ -81,6 +81,17 @@ class Header:
             )
         return number
 
+    def whole(self, key: str, *, kind: ValueType) -> int:
+        """Return the whole number at ``key``, which must be there as ``kind``.
+
+        Raises:
+            MalformedError: Absent, or of another type than llama.cpp reads.
+        """
+        found, number = self.values.get(key, (None, None))
+        if found is not kind or not isinstance(number, int):
+            raise self._unlike(key, f"a number of type {kind.name}")
+        return number
+
     def text(self, key: str, *, default: str | None = None) -> str:
         """Return the string at ``key``, which must be one of ``KEPT_STRINGS``.
 
@@ -118,8 +129,10 @@ class Header:
         )
 
 
-def read_header(cursor: Cursor) -> Header:
+def read_header(cursor: Cursor, *, least_tensors: int = 1) -> Header:
     """Return the prologue and metadata at the beginning of a file.
+
+    Only the first part of a split model may hold no tensors.
 
     Raises:
         MalformedError: Not GGUF 2 or 3, or a pair that does not follow it.
@@ -136,7 +149,7 @@ def read_header(cursor: Cursor) -> Header:
             actual=str(version),
         )
     tensor_count = cursor.count(most=cursor.limits.tensors, where="tensor count")
-    if tensor_count == 0:
+    if tensor_count < least_tensors:
         raise MalformedError("no tensors", where="tensor count")
     return Header(
         version=version, tensor_count=tensor_count, values=_read_pairs(cursor)

@@ -15,19 +15,25 @@ from bundleformat.gguf_types import TENSOR_TYPES
 class TensorTotals:
     """All tensors together. ``end`` counts from the first byte of their data."""
 
+    count: int
     elements: int
     data_bytes: int
     end: int
 
 
-def read_tensors(cursor: Cursor, *, count: int, alignment: int) -> TensorTotals:
+def read_tensors(
+    cursor: Cursor, *, count: int, alignment: int, names: set[bytes] | None = None
+) -> TensorTotals:
     """Read the tensor list; its tensors follow one another without gap or overlap.
+
+    ``names`` are those of earlier parts of a split model; the names found here
+    are added.
 
     Raises:
         MalformedError: A name, type, shape or offset that cannot be.
         LimitExceededError: A name too long, or too many dimensions.
     """
-    names: set[bytes] = set()
+    names = set() if names is None else names
     elements = data_bytes = end = 0
     for index in range(count):
         where = f"tensor {index}"
@@ -50,7 +56,7 @@ def read_tensors(cursor: Cursor, *, count: int, alignment: int) -> TensorTotals:
         elements += tensor_elements
         data_bytes += tensor_bytes
         end = start + tensor_bytes
-    return TensorTotals(elements=elements, data_bytes=data_bytes, end=end)
+    return TensorTotals(count=count, elements=elements, data_bytes=data_bytes, end=end)
 
 
 def _read_shape(cursor: Cursor, *, where: str) -> tuple[int, int]:
@@ -92,7 +98,8 @@ def check_extent(
         MalformedError: It does.
     """
     first = _align(start, alignment)
-    end = first + totals.end
+    # The first part of a split model may hold no tensor, and then no padding.
+    end = first + totals.end if totals.count else start
     if not end <= size_bytes <= first + _align(totals.end, alignment):
         raise MalformedError(
             "the tensors do not fill the file",

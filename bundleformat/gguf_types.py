@@ -114,7 +114,7 @@ class GgufLimits:
         key_bytes: One metadata key.
         string_bytes: One string value, in an array or not.
         array_elements: Elements of one array; vocabularies reach 262,144.
-        tensors: Tensors in the file.
+        tensors: Tensors in the file, or in all parts of a split model.
         dimensions: Dimensions of a tensor (GGML_MAX_DIMS).
         tensor_name_bytes: One tensor name (GGML_MAX_NAME less its final zero).
         blocks: Layers (LLAMA_MAX_LAYERS); one more aborts llama.cpp's process.
@@ -123,6 +123,7 @@ class GgufLimits:
         embedding_elements: Width a model may claim.
         alignment_bytes: Alignment of tensor data.
         chat_template_bytes: The chat template, which is a program.
+        parts: Files of one split model.
     """
 
     header_bytes: int = 64 * 1024 * 1024
@@ -139,6 +140,7 @@ class GgufLimits:
     embedding_elements: int = 2**20
     alignment_bytes: int = 65_536
     chat_template_bytes: int = 256 * 1024
+    parts: int = 512
 
 
 DEFAULT_GGUF_LIMITS: Final = GgufLimits()

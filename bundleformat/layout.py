@@ -18,6 +18,12 @@ MANIFEST_PATH: Final = ArchivePath("targets/manifest.json")
 NOTE_PATH: Final = ArchivePath("BUNDLE.txt")
 """A note for people; unsigned and never parsed."""
 
+VOLUME_HINT_PATH: Final = ArchivePath("volume.json")
+"""Which chunks lie on this volume; unsigned, and only ever a hint."""
+
+INSTALLER_PATH: Final = ArchivePath("install.py")
+"""A copy of the installer where a person finds it; they compare its digest."""
+
 _ROOT_NAME = re.compile(r"([1-9][0-9]{0,8})\.root\.json", re.ASCII)
 
 

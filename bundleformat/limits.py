@@ -24,12 +24,19 @@ class Limits:
         manifest_bytes: Size of the manifest.
         site_certificate_bytes: Size of a site certificate's envelope.
         policy_bytes: Size of one policy artifact; a host compiles no larger one.
+        wheel_bytes: Size of one wheel.
+        text_bytes: Size of a lock, of its requirements, and of a list of materials.
+        provenance_bytes: Size of a vendor's signature; about 250 bytes a file.
+        installer_bytes: Size of the installer.
+        volume_hint_bytes: Size of ``volume.json``; about 70 bytes a chunk.
         json_depth: Objects and lists inside one another in any JSON document.
         artifacts: Artifacts of one bundle.
         chunks: Chunks of all artifacts of one bundle together.
         chunk_bytes: Size of one chunk. FAT32 could hold 4 GiB - 1.
         artifact_bytes: Size of one artifact.
         regions: Regions a model is allowed in.
+        model_parts: Files of one split model.
+        anchor_characters: Length of a key or certificate in base64.
         text_characters: Length of a text meant for people (licence, origin).
         context_tokens: Context length a model may claim. Unit: tokens.
     """
@@ -42,14 +49,33 @@ class Limits:
     manifest_bytes: int = 8 * 2**20
     site_certificate_bytes: int = 65_536
     policy_bytes: int = 2**18
+    wheel_bytes: int = 4 * 2**30
+    text_bytes: int = 16 * 2**20
+    provenance_bytes: int = 2**20
+    installer_bytes: int = 2**18
+    volume_hint_bytes: int = 4 * 2**20
     json_depth: int = 16
     artifacts: int = 4_096
     chunks: int = 32_768
     chunk_bytes: int = 2**30
     artifact_bytes: int = 2**44
     regions: int = 64
+    model_parts: int = 512
+    anchor_characters: int = 16_384
     text_characters: int = 512
     context_tokens: int = 2**31 - 1
+
+    def bytes_of(self, kind: str) -> int:
+        """Return the size that an artifact of ``kind`` may have. Unit: bytes."""
+        by_kind = {
+            "model": self.artifact_bytes,
+            "part": self.artifact_bytes,
+            "policy": self.policy_bytes,
+            "wheel": self.wheel_bytes,
+            "provenance": self.provenance_bytes,
+            "installer": self.installer_bytes,
+        }
+        return by_kind.get(kind, self.text_bytes)
 
 
 DEFAULT_LIMITS: Final = Limits()

@@ -9,7 +9,8 @@
                             "origin":"https://…"},
                    "name":"llama-3b","path":"models/llama-3b.gguf",
                    "sha256":"…","size_bytes":…}],
-     "channel":"main","created":"2026-11-22T08:04:29Z","format":1,"version":7}
+     "channel":"main","created":"2026-11-22T08:04:29Z","digest":"sha256",
+     "format":1,"purpose":"content","version":7}
 
 It has one encoding (RFC 8785; artifacts ascend by path, regions by themselves),
 so ``encode_manifest(parse_manifest(data)) == data``. Parsing opens no file.
@@ -17,23 +18,47 @@ so ``encode_manifest(parse_manifest(data)) == data``. Parsing opens no file.
 
 import datetime as dt
 import itertools
-from collections.abc import Iterable
+import re
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from bundleformat import strictjson
-from bundleformat.digest import Sha256, parse_sha256
+from bundleformat.artifact import (
+    FOLDERS,
+    Artifact,
+    Chunk,
+    Environment,
+    Kind,
+    ModelTerms,
+    Provenance,
+    model_digest,
+)
+from bundleformat.artifact_json import artifact_value, parse_artifact
+from bundleformat.digest import Sha256
 from bundleformat.errors import LimitExceededError, MalformedError
 from bundleformat.fields import Fields
 from bundleformat.limits import Limits
 from bundleformat.moments import format_moment, parse_moment
-from bundleformat.paths import (
-    ArchivePath,
-    Name,
-    parse_name,
-    parse_path,
-    parse_region,
-)
+from bundleformat.paths import Name, check_ascending, parse_name
+
+__all__ = [
+    "FOLDERS",
+    "FORMAT",
+    "MAX_VERSION",
+    "Artifact",
+    "Chunk",
+    "Digest",
+    "Environment",
+    "Kind",
+    "Manifest",
+    "ModelTerms",
+    "Provenance",
+    "Purpose",
+    "encode_manifest",
+    "model_digest",
+    "parse_manifest",
+    "parse_program_version",
+]
 
 FORMAT: Final = 1
 """The format version this code reads and writes; FORMAT.md describes it."""
@@ -41,98 +66,55 @@ FORMAT: Final = 1
 MAX_VERSION: Final = 2**31 - 1
 """Highest version of a bundle."""
 
-Kind = Literal["model", "policy"]
-"""What an artifact is."""
+Digest = Literal["sha256", "sha384"]
+"""The digest that a bundle's signatures use."""
 
-FOLDERS: Final[dict[Kind, str]] = {"model": "models", "policy": "policies"}
-"""The first part of an artifact's path, by kind."""
+Purpose = Literal["content", "trust"]
+"""Whether a bundle delivers artifacts, or only who is to be trusted."""
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Chunk:
-    """A run of an artifact's bytes; it lies in a file named by its digest."""
-
-    sha256: Sha256
-    size_bytes: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ModelTerms:
-    """What the publisher states of a model; the import recomputes the last two.
-
-    Attributes:
-        licence: SPDX expression or name of the licence.
-        origin: Where the file came from, for people.
-        allowed_regions: Regions whose hosts may serve it, ascending.
-        architecture: ``general.architecture`` of its GGUF header.
-        context_length: Tokens it was made for.
-    """
-
-    licence: str
-    origin: str
-    allowed_regions: tuple[str, ...]
-    architecture: str
-    context_length: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Artifact:
-    """A file the bundle delivers; ``model`` is there exactly for models."""
-
-    kind: Kind
-    name: Name
-    path: ArchivePath
-    size_bytes: int
-    sha256: Sha256
-    chunks: tuple[Chunk, ...]
-    model: ModelTerms | None = None
+_PROGRAM_VERSION = re.compile(r"(?:0|[1-9][0-9]{0,4})(?:\.(?:0|[1-9][0-9]{0,4})){2}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """The list of one bundle. ``created`` is the publisher's clock, in UTC."""
+    """The list of one bundle.
+
+    Attributes:
+        format: Always ``FORMAT``.
+        channel: The channel it is a release of.
+        version: One number for all of the bundle's metadata.
+        created: The publisher's clock, in UTC.
+        artifacts: What is delivered, ascending by path without regard to case;
+            empty exactly if the purpose is trust.
+        digest: What the signatures are made over.
+        purpose: Whether there is content at all.
+        minimum_version: Oldest Sallyport that may import it, as ``X.Y.Z``, or None.
+    """
 
     format: int
     channel: Name
     version: int
     created: dt.datetime
     artifacts: tuple[Artifact, ...]
+    digest: Digest = "sha256"
+    purpose: Purpose = "content"
+    minimum_version: str | None = None
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """Return the canonical bytes of ``manifest``."""
-    return strictjson.encode(
-        {
-            "format": manifest.format,
-            "channel": manifest.channel,
-            "version": manifest.version,
-            "created": format_moment(manifest.created),
-            "artifacts": [_artifact_value(item) for item in manifest.artifacts],
-        }
-    )
-
-
-def _artifact_value(artifact: Artifact) -> dict[str, Any]:
     value: dict[str, Any] = {
-        "kind": artifact.kind,
-        "name": artifact.name,
-        "path": artifact.path,
-        "size_bytes": artifact.size_bytes,
-        "sha256": artifact.sha256,
-        "chunks": [
-            {"sha256": chunk.sha256, "size_bytes": chunk.size_bytes}
-            for chunk in artifact.chunks
-        ],
+        "format": manifest.format,
+        "channel": manifest.channel,
+        "version": manifest.version,
+        "created": format_moment(manifest.created),
+        "digest": manifest.digest,
+        "purpose": manifest.purpose,
+        "artifacts": [artifact_value(item) for item in manifest.artifacts],
     }
-    if artifact.model is not None:
-        value["model"] = {
-            "licence": artifact.model.licence,
-            "origin": artifact.model.origin,
-            "allowed_regions": list(artifact.model.allowed_regions),
-            "architecture": artifact.model.architecture,
-            "context_length": artifact.model.context_length,
-        }
-    return value
+    if manifest.minimum_version is not None:
+        value["minimum_version"] = manifest.minimum_version
+    return strictjson.encode(value)
 
 
 def parse_manifest(data: bytes, *, limits: Limits) -> Manifest:
@@ -150,6 +132,7 @@ def parse_manifest(data: bytes, *, limits: Limits) -> Manifest:
     )
     fields = Fields(value, where="")
     _check_format(fields)
+    digest = _choice(fields, "digest", ("sha256", "sha384"))
     manifest = Manifest(
         format=FORMAT,
         channel=parse_name(fields.text("channel", max_characters=64), where="channel"),
@@ -158,13 +141,49 @@ def parse_manifest(data: bytes, *, limits: Limits) -> Manifest:
             fields.text("created", max_characters=64), where="created"
         ),
         artifacts=tuple(
-            _parse_artifact(Fields(item, where=where), limits=limits)
+            parse_artifact(Fields(item, where=where), digest=digest, limits=limits)
             for item, where in fields.items("artifacts", max_items=limits.artifacts)
         ),
+        digest=cast("Digest", digest),
+        purpose=cast("Purpose", _choice(fields, "purpose", ("content", "trust"))),
+        minimum_version=parse_program_version(
+            fields.text("minimum_version", max_characters=32), where="minimum_version"
+        )
+        if fields.has("minimum_version")
+        else None,
     )
     fields.finish()
+    _check_purpose(manifest)
     _check_artifacts(manifest.artifacts, limits=limits)
     return manifest
+
+
+def parse_program_version(text: str, *, where: str) -> str:
+    """Return ``text`` if it is a version of Sallyport, such as ``0.1.0``.
+
+    Raises:
+        MalformedError: It is not three numbers.
+    """
+    if not _PROGRAM_VERSION.fullmatch(text):
+        raise MalformedError(
+            "not a version of Sallyport",
+            where=where,
+            expected="three numbers such as 0.1.0",
+            actual=ascii(text),
+        )
+    return text
+
+
+def _choice(fields: Fields, key: str, known: tuple[str, ...]) -> str:
+    found = fields.text(key, max_characters=32)
+    if found not in known:
+        raise MalformedError(
+            f"unknown {key}",
+            where=key,
+            expected=" or ".join(known),
+            actual=ascii(found),
+        )
+    return found
 
 
 def _check_format(fields: Fields) -> None:
@@ -179,116 +198,60 @@ def _check_format(fields: Fields) -> None:
         )
 
 
-def _parse_artifact(fields: Fields, *, limits: Limits) -> Artifact:
-    kind = _parse_kind(fields)
-    artifact = Artifact(
-        kind=kind,
-        name=parse_name(
-            fields.text("name", max_characters=64), where=fields.place("name")
-        ),
-        path=parse_path(
-            fields.text("path", max_characters=200), where=fields.place("path")
-        ),
-        size_bytes=fields.integer(
-            "size_bytes",
-            minimum=1,
-            maximum=limits.artifact_bytes if kind == "model" else limits.policy_bytes,
-        ),
-        sha256=parse_sha256(
-            fields.text("sha256", max_characters=64), where=fields.place("sha256")
-        ),
-        chunks=tuple(
-            _parse_chunk(Fields(item, where=where), limits=limits)
-            for item, where in fields.items("chunks", max_items=limits.chunks)
-        ),
-        model=_parse_terms(fields.nested("model"), limits=limits)
-        if kind == "model"
-        else None,
-    )
-    _check_one(artifact, fields)
-    fields.finish()
-    return artifact
-
-
-def _parse_kind(fields: Fields) -> Kind:
-    match fields.text("kind", max_characters=16):
-        case "model":
-            return "model"
-        case "policy":
-            return "policy"
-        case other:
-            raise MalformedError(
-                "unknown kind", where=fields.place("kind"), actual=ascii(other)
-            )
-
-
-def _parse_chunk(fields: Fields, *, limits: Limits) -> Chunk:
-    chunk = Chunk(
-        sha256=parse_sha256(
-            fields.text("sha256", max_characters=64), where=fields.place("sha256")
-        ),
-        size_bytes=fields.integer("size_bytes", minimum=1, maximum=limits.chunk_bytes),
-    )
-    fields.finish()
-    return chunk
-
-
-def _parse_terms(fields: Fields, *, limits: Limits) -> ModelTerms:
-    terms = ModelTerms(
-        licence=fields.text("licence", max_characters=limits.text_characters),
-        origin=fields.text("origin", max_characters=limits.text_characters),
-        allowed_regions=tuple(
-            parse_region(item if isinstance(item, str) else "", where=where)
-            for item, where in fields.items("allowed_regions", max_items=limits.regions)
-        ),
-        architecture=fields.text("architecture", max_characters=64),
-        context_length=fields.integer(
-            "context_length", minimum=1, maximum=limits.context_tokens
-        ),
-    )
-    if not terms.allowed_regions:
-        raise MalformedError("no region", where=fields.place("allowed_regions"))
-    _check_ascending(terms.allowed_regions, where=fields.place("allowed_regions"))
-    fields.finish()
-    return terms
-
-
-def _check_one(artifact: Artifact, fields: Fields) -> None:
-    if artifact.path.split("/")[0] != FOLDERS[artifact.kind]:
+def _check_purpose(manifest: Manifest) -> None:
+    if (manifest.purpose == "trust") == bool(manifest.artifacts):
         raise MalformedError(
-            f"not below {FOLDERS[artifact.kind]}/", where=fields.place("path")
-        )
-    total = sum(chunk.size_bytes for chunk in artifact.chunks)
-    if total != artifact.size_bytes:
-        raise MalformedError(
-            "the chunks do not add up to the artifact",
-            where=fields.place("size_bytes"),
-            expected=str(total),
-            actual=str(artifact.size_bytes),
+            "a bundle for trust alone delivers nothing, and any other something",
+            where="purpose",
+            actual=f"{manifest.purpose} with {len(manifest.artifacts)} artifacts",
         )
 
 
 def _check_artifacts(artifacts: tuple[Artifact, ...], *, limits: Limits) -> None:
     # Compared without case: two names that differ only in case are one file on
     # the media this format travels on, and one name to a person.
-    _check_ascending((a.path.lower() for a in artifacts), where="artifacts")
+    check_ascending((a.path.lower() for a in artifacts), where="artifacts")
     names = sorted((artifact.kind, artifact.name) for artifact in artifacts)
-    _check_ascending((f"{kind} {name}" for kind, name in names), where="artifacts")
+    check_ascending((f"{kind} {name}" for kind, name in names), where="artifacts")
     if sum(len(artifact.chunks) for artifact in artifacts) > limits.chunks:
         raise LimitExceededError(
             "too many chunks", where="artifacts", expected=f"at most {limits.chunks}"
         )
-    sizes: dict[Sha256, int] = {}
+    sizes: dict[Sha256, tuple[int, str | None]] = {}
     for chunk in itertools.chain.from_iterable(a.chunks for a in artifacts):
-        if sizes.setdefault(chunk.sha256, chunk.size_bytes) != chunk.size_bytes:
-            raise MalformedError("one chunk, two sizes", where=f"chunk {chunk.sha256}")
-
-
-def _check_ascending(values: Iterable[str], *, where: str) -> None:
-    for before, after in itertools.pairwise(values):
-        if before >= after:
+        said = (chunk.size_bytes, chunk.sha384)
+        if sizes.setdefault(chunk.sha256, said) != said:
             raise MalformedError(
-                "not in ascending order, or twice the same",
-                where=where,
-                actual=f"{before!a} before {after!a}",
+                "one chunk, two sizes or digests", where=f"chunk {chunk.sha256}"
             )
+    _check_references(artifacts)
+
+
+def _check_references(artifacts: tuple[Artifact, ...]) -> None:
+    """Check that what an artifact names is in the same bundle, and of its kind."""
+    named = {(artifact.kind, artifact.name) for artifact in artifacts}
+    parts = {a.sha256 for a in artifacts if a.kind == "part"}
+    used: set[Sha256] = set()
+    for artifact in artifacts:
+        if artifact.model is not None:
+            used.update(artifact.model.parts[1:])
+        wanted: list[tuple[Kind, Name]] = []
+        if artifact.environment is not None:
+            wanted += [("wheel", name) for name in artifact.environment.wheels]
+            wanted.append(("requirements", artifact.name))
+        if artifact.kind == "requirements":
+            wanted.append(("lock", artifact.name))
+        if artifact.provenance is not None:
+            wanted.append(("model", artifact.name))
+        for kind, name in wanted:
+            if (kind, name) not in named:
+                raise MalformedError(
+                    f"names a {kind} that is not in this bundle",
+                    where=artifact.path,
+                    actual=name,
+                )
+    if used != parts:
+        raise MalformedError(
+            "the parts of split models are not those their models name",
+            where="artifacts",
+        )

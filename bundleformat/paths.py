@@ -4,7 +4,9 @@ A path is relative, POSIX, ASCII and short. Whatever is not on the list of
 accepted characters is refused; nothing is repaired.
 """
 
+import itertools
 import re
+from collections.abc import Iterable
 from typing import Final, NewType
 
 from bundleformat.errors import MalformedError
@@ -21,8 +23,9 @@ MAX_PATH_CHARACTERS: Final = 200
 MAX_PATH_PARTS: Final = 8
 """Deepest path."""
 
-_PART = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_-])?")
+_PART = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._+-]*[A-Za-z0-9_+-])?")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_ARTIFACT_NAME = re.compile(r"[a-z0-9][a-z0-9._+-]{0,127}")
 _REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 _DEVICES: Final = frozenset(
@@ -38,7 +41,8 @@ def parse_path(text: str, *, where: str = "path") -> ArchivePath:
     Raises:
         MalformedError: Absolute, empty, too long or too deep; a part that is
             ``..``, starts with a dot, ends with one, names a device, or holds
-            a character that is not an ASCII letter, digit, ``.``, ``_`` or ``-``.
+            a character that is not an ASCII letter, digit, ``.``, ``_``, ``+`` or
+            ``-``.
     """
     parts = text.split("/")
     if len(text) > MAX_PATH_CHARACTERS or len(parts) > MAX_PATH_PARTS:
@@ -71,6 +75,39 @@ def parse_name(text: str, *, where: str = "name") -> Name:
             actual=ascii(text[:80]),
         )
     return Name(text)
+
+
+def parse_artifact_name(text: str, *, where: str = "name") -> Name:
+    """Return ``text`` as the name of a file that people do not type.
+
+    It is 1 to 128 of ``a-z 0-9 . _ + -``, because wheels have long names.
+
+    Raises:
+        MalformedError: It is not such a name.
+    """
+    if not _ARTIFACT_NAME.fullmatch(text) or _names_device(text):
+        raise MalformedError(
+            "not a name",
+            where=where,
+            expected="1 to 128 of a-z 0-9 . _ + -, a letter or digit first",
+            actual=ascii(text[:160]),
+        )
+    return Name(text)
+
+
+def check_ascending(values: Iterable[str], *, where: str) -> None:
+    """Check that ``values`` ascend, which also means that none is there twice.
+
+    Raises:
+        MalformedError: They do not.
+    """
+    for before, after in itertools.pairwise(values):
+        if before >= after:
+            raise MalformedError(
+                "not in ascending order, or twice the same",
+                where=where,
+                actual=f"{before!a} before {after!a}",
+            )
 
 
 def parse_region(text: str, *, where: str = "region") -> str:

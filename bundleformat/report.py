@@ -44,6 +44,18 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
+def json_line(value: dict[str, Any]) -> str:
+    """Return ``value`` as one line of JSON that could not drive a terminal, either.
+
+    Letters of any script stay; what is not printable is escaped as JSON has it, so
+    machines get every character back.
+    """
+    line = json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line).replace(
+        "\x7f", "\\u007f"
+    )
+
+
 def _kind(error: Error) -> str:
     if isinstance(error, UsageError):
         return "usage"
@@ -58,6 +70,9 @@ def bundle_value(bundle: VerifiedBundle) -> dict[str, Any]:
     return {
         "channel": manifest.channel,
         "version": manifest.version,
+        "purpose": manifest.purpose,
+        "digest": manifest.digest,
+        "minimum_version": manifest.minimum_version,
         "created": format_moment(manifest.created),
         "expires": format_moment(bundle.expires),
         "root_version": bundle.root_version,
@@ -83,5 +98,21 @@ def _artifact_value(artifact: Artifact) -> dict[str, Any]:
             "allowed_regions": list(terms.allowed_regions),
             "architecture": terms.architecture,
             "context_length": terms.context_length,
+            "intended_use": terms.intended_use,
+            "review_by": terms.review_by,
+            "parts": list(terms.parts),
         }
+    if artifact.environment is not None:
+        wanted = artifact.environment
+        value["environment"] = {
+            "python": wanted.python,
+            "platform": wanted.platform,
+            "glibc": wanted.glibc,
+            "cpu": wanted.cpu,
+            "role": wanted.role,
+            "wheels": list(wanted.wheels),
+        }
+    if artifact.provenance is not None:
+        signed = artifact.provenance
+        value["provenance"] = {"mode": signed.mode, "signer": signed.signer}
     return value

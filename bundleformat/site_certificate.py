@@ -24,6 +24,8 @@ from bundleformat import strictjson
 from bundleformat.errors import MalformedError, SignatureError
 from bundleformat.limits import Limits
 from bundleformat.moments import format_moment, parse_moment
+from bundleformat.profile import FAMILIES, family_of
+from bundleformat.trust import ComplianceKeys
 
 PAYLOAD_TYPE = "application/vnd.sallyport.site-certificate+json"
 """What the signature says the payload is. A signature for another type is void."""
@@ -68,10 +70,13 @@ class SiteCertificate:
     not_after: dt.datetime
 
 
-def issue(certificate: SiteCertificate, signer: Signer) -> bytes:
+def issue(certificate: SiteCertificate, *signers: Signer) -> bytes:
     """Return the certificate as a signed envelope, its jurisdictions put in order.
 
+    ``signers`` are all keys of one holder: two in a hybrid channel.
+
     Raises:
+        KeyFileError, UsageError: A token does not sign.
         MalformedError: A field is not one that ``parse`` would accept.
     """
     codes = sorted(set(certificate.jurisdictions))
@@ -87,19 +92,24 @@ def issue(certificate: SiteCertificate, signer: Signer) -> bytes:
     )
     _check(dataclasses.replace(certificate, jurisdictions=tuple(codes)))
     envelope = Envelope(payload=payload, payload_type=PAYLOAD_TYPE, signatures={})
-    envelope.sign(signer)
+    for signer in signers:
+        envelope.sign(signer)
     return strictjson.encode(envelope.to_dict())
 
 
-def parse(envelope: bytes, *, keys: Sequence[Key], limits: Limits) -> SiteCertificate:
-    """Return the certificate inside an envelope signed by one of ``keys``.
+def parse(
+    envelope: bytes, *, keys: Sequence[ComplianceKeys], limits: Limits
+) -> SiteCertificate:
+    """Return the certificate in an envelope signed as one channel of ``keys`` asks.
+
+    That is by one key, or in a hybrid channel by one of each kind.
 
     Whether it is in force is not checked; the caller MUST compare its dates.
 
     Raises:
         LimitExceededError: Larger than a certificate can be.
         MalformedError: The envelope or, once verified, its payload is not one.
-        SignatureError: None of ``keys`` signed these bytes as this type.
+        SignatureError: No channel's keys signed these bytes as this type.
     """
     signed = _read_envelope(envelope, limits)
     _check_signature(signed, keys)
@@ -153,14 +163,40 @@ def _read_signatures(value: object) -> dict[str, Signature]:
     return signatures
 
 
-def _check_signature(envelope: Envelope, keys: Sequence[Key]) -> None:
+def _check_signature(envelope: Envelope, keys: Sequence[ComplianceKeys]) -> None:
     problem = "not signed by a compliance key this host trusts"
-    if not keys:
+    if not any(channel.keys for channel in keys):
         raise SignatureError(problem, where=_WHERE, actual="no compliance key")
+    if not any(_is_signed(envelope, channel) for channel in keys):
+        both = all(channel.profile == "hybrid" for channel in keys)
+        raise SignatureError(
+            problem,
+            where=_WHERE,
+            expected="one classical and one ML-DSA-87 signature" if both else "",
+        )
+
+
+def _is_signed(envelope: Envelope, channel: ComplianceKeys) -> bool:
+    if channel.profile != "hybrid":
+        return _one_signed(envelope, channel.keys)
+    # Each kind by itself: together, two signatures of one kind would do.
+    return all(
+        _one_signed(
+            envelope,
+            [key for key in channel.keys if family_of(key, where=_WHERE) == family],
+        )
+        for family in FAMILIES
+    )
+
+
+def _one_signed(envelope: Envelope, keys: Sequence[Key]) -> bool:
+    if not keys:
+        return False
     try:
         envelope.verify(list(keys), 1)
-    except VerificationError as error:
-        raise SignatureError(problem, where=_WHERE) from error
+    except VerificationError:
+        return False
+    return True
 
 
 def _read_payload(value: Any) -> SiteCertificate:  # noqa: ANN401 - JSON

@@ -5,8 +5,9 @@ one root file whose fingerprint a person compared, and afterwards moves only by
 ``verify.verify_metadata``. The functions here are pure; they hold no key but
 those that a root names.
 
-Two fields of the root's signed part are Sallyport's own: the channel's name,
-and the keys that may sign site certificates. TUF signs them like all others.
+Three fields of the root's signed part are Sallyport's own: the channel's name,
+its profile (see ``profile.py``), and the keys that may sign site certificates.
+TUF signs them like all others.
 
 Source: TUF specification 1.0, sections 4.3 (root.json) and 5.3.
 """
@@ -18,7 +19,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from securesystemslib.signer import Key, SSlibKey
-from tuf.api import exceptions as tuf_errors
 from tuf.api.metadata import Metadata, Root
 
 from bundleformat.digest import sha256_of
@@ -32,6 +32,12 @@ from bundleformat.errors import (
 from bundleformat.limits import DEFAULT_LIMITS, Limits
 from bundleformat.moments import format_moment
 from bundleformat.paths import Name, parse_name
+from bundleformat.profile import (
+    Profile,
+    check_root_profile,
+    check_signatures,
+    parse_profile,
+)
 from bundleformat.tufjson import decode_metadata
 
 CHANNEL_FIELD: Final = "x-sallyport-channel"
@@ -106,14 +112,27 @@ class TrustFloor:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RootFacts:
-    """What a root file says, once its own signatures have been checked."""
+    """What a root file says, once its own signatures have been checked.
+
+    ``threshold`` counts signatures as TUF does; in a hybrid channel two of them
+    are one person's.
+    """
 
     channel: Name
+    profile: Profile
     version: int
     expires: dt.datetime
     threshold: int
     root_keys: tuple[str, ...]
     compliance_keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComplianceKeys:
+    """The keys of one channel that may sign site certificates, and how many must."""
+
+    profile: Profile
+    keys: tuple[Key, ...]
 
 
 def fingerprint(root_bytes: bytes) -> str:
@@ -136,19 +155,13 @@ def check_root(
 
     Raises:
         MalformedError, LimitExceededError: Not a root of this format.
-        SignatureError: Signed by fewer of its own keys than its threshold.
+        SignatureError: Signed by fewer of its own keys than its threshold and its
+            profile ask.
         ExpiredError: ``now`` is at or past its expiry.
     """
     metadata = parse_root(root_bytes, where="root", limits=limits)
     root = metadata.signed
-    try:
-        root.verify_delegate(Root.type, metadata.signed_bytes, metadata.signatures)
-    except tuf_errors.UnsignedMetadataError as error:
-        raise SignatureError(
-            "not signed by enough of its own keys",
-            where="root",
-            expected=f"{root.roles[Root.type].threshold} signatures",
-        ) from error
+    check_signatures(root, metadata, role=Root.type, where="root")
     if root.is_expired(now):
         raise ExpiredError(
             "the root has expired",
@@ -163,7 +176,8 @@ def parse_root(root_bytes: bytes, *, where: str, limits: Limits) -> Metadata[Roo
     """Return the root in ``root_bytes``; no signature is checked.
 
     Raises:
-        MalformedError, LimitExceededError: Not a root of this format.
+        MalformedError, LimitExceededError: Not a root of this format, or one whose
+            keys do not fit its profile.
     """
     metadata: Metadata[Root] = decode_metadata(
         root_bytes,
@@ -239,6 +253,14 @@ def compliance_keys(state: TrustState) -> dict[str, Key]:
     return _compliance_keys(root.signed)
 
 
+def compliance_of(state: TrustState) -> ComplianceKeys:
+    """Return who may sign site certificates, as the state's newest root says."""
+    root = parse_root(state.newest_root(), where="root", limits=DEFAULT_LIMITS).signed
+    return ComplianceKeys(
+        profile=parse_profile(root), keys=tuple(_compliance_keys(root).values())
+    )
+
+
 def _newest(state: TrustState) -> RootFacts:
     root = parse_root(state.newest_root(), where="root", limits=DEFAULT_LIMITS)
     return _facts(root.signed)
@@ -248,13 +270,15 @@ def _facts(root: Root) -> RootFacts:
     channel = root.unrecognized_fields.get(CHANNEL_FIELD)
     if not isinstance(channel, str):
         raise MalformedError("missing field", where=f"root.{CHANNEL_FIELD}")
+    compliance = _compliance_keys(root)
     return RootFacts(
         channel=parse_name(channel, where=f"root.{CHANNEL_FIELD}"),
+        profile=check_root_profile(root, compliance),
         version=root.version,
         expires=root.expires,
         threshold=root.roles[Root.type].threshold,
         root_keys=tuple(root.roles[Root.type].keyids),
-        compliance_keys=tuple(_compliance_keys(root)),
+        compliance_keys=tuple(compliance),
     )
 
 

@@ -34,11 +34,11 @@ from bundleformat.errors import (
 )
 from bundleformat.layout import TIMESTAMP_PATH, parse_root_version
 from bundleformat.limits import Limits
+from bundleformat.medium import Medium
 from bundleformat.moments import format_moment
 from bundleformat.paths import ArchivePath, parse_path
 from bundleformat.trust import BOOTSTRAP_FILE, TrustState, parse_root
 from bundleformat.tufjson import decode_metadata
-from bundleformat.volume import Volume
 
 _SCHEME: Final = "volume:///"
 """Prefix of the addresses under which the library asks for files."""
@@ -64,7 +64,7 @@ class Refreshed:
 
 
 def refresh(
-    volume: Volume,
+    volume: Medium,
     *,
     state: TrustState,
     reference_time: dt.datetime,
@@ -112,7 +112,7 @@ class _VolumeFetcher(FetcherInterface):
         last: The file asked for last, which is the one an error is about.
     """
 
-    def __init__(self, volume: Volume, limits: Limits) -> None:
+    def __init__(self, volume: Medium, limits: Limits) -> None:
         self._volume = volume
         self._limits = limits
         self.last = TIMESTAMP_PATH

@@ -10,17 +10,19 @@ when everything else it wants to know was answered, too.
 import datetime as dt
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tuf.api.metadata import Metadata, Root
 
-from bundleformat.digest import check_reader
-from bundleformat.errors import DigestMismatchError, StorageFaultError
+from bundleformat.digest import check_digest, check_reader
+from bundleformat.draft_check import check_no_draft
+from bundleformat.errors import StorageFaultError
 from bundleformat.layout import chunk_path
 from bundleformat.limits import Limits
 from bundleformat.manifest import Artifact, Manifest, parse_manifest
+from bundleformat.medium import Medium
 from bundleformat.trust import TrustFloor, TrustState, channel_of
 from bundleformat.tufclient import Refreshed, refresh
 from bundleformat.verify_checks import (
@@ -30,10 +32,11 @@ from bundleformat.verify_checks import (
     check_one_version,
     check_root_chain,
     check_same_metadata,
+    check_state_floor,
     check_targets,
     read_manifest,
 )
-from bundleformat.volume import Volume
+from bundleformat.verify_profile import check_digests, check_profile
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +56,7 @@ class VerifiedBundle:
         signed_by: Ids of the keys that signed: release keys first, then those
             of snapshot and timestamp.
         fresh: True if the given state had not seen this version.
+        expired: True if it is past its expiry and was accepted all the same.
     """
 
     manifest: Manifest
@@ -64,10 +68,11 @@ class VerifiedBundle:
     expires: dt.datetime
     signed_by: tuple[str, ...]
     fresh: bool
+    expired: bool = False
 
 
 def verify_metadata(
-    volume: Volume,
+    volume: Medium,
     *,
     state: TrustState,
     floor: TrustFloor | None,
@@ -90,25 +95,80 @@ def verify_metadata(
         MalformedError, LimitExceededError: A file breaks its format or limit.
         StorageFaultError: The volume or the scratch folder cannot be used.
     """
+    return _verify(
+        volume,
+        state=state,
+        floor=floor,
+        now=now,
+        scratch=scratch,
+        limits=limits,
+        accepted_age=dt.timedelta(0),
+    )
+
+
+def verify_metadata_accepting_expired(
+    volume: Medium,
+    *,
+    state: TrustState,
+    floor: TrustFloor | None,
+    now: dt.datetime,
+    scratch: Path,
+    limits: Limits,
+    grace: dt.timedelta | None,
+) -> VerifiedBundle:
+    """Return what ``verify_metadata`` does, of a bundle that may have expired.
+
+    Nothing protects against a bundle that was held back: whoever calls this MUST
+    have a person's reason or the site's settings for it, and MUST record it when
+    the answer is ``expired``. Every other step holds.
+
+    Raises:
+        ExpiredError: Expired for at least ``grace``; None accepts any age.
+        RefusalError, StorageFaultError: As ``verify_metadata``.
+    """
+    return _verify(
+        volume,
+        state=state,
+        floor=floor,
+        now=now,
+        scratch=scratch,
+        limits=limits,
+        accepted_age=grace,
+    )
+
+
+def _verify(
+    volume: Medium,
+    *,
+    state: TrustState,
+    floor: TrustFloor | None,
+    now: dt.datetime,
+    scratch: Path,
+    limits: Limits,
+    accepted_age: dt.timedelta | None,
+) -> VerifiedBundle:
     # Step 1: Read metadata only as regular files, under caps, as strict JSON.
     # The volume and the fetcher of `refresh` do this for every file.
 
     # Step 2: The volume claims this channel; its roots have no gap and rewrite nothing.
+    check_no_draft(volume, limits=limits)
     check_claimed_channel(volume, channel=channel_of(state), limits=limits)
     check_root_chain(volume, state=state, limits=limits)
 
-    # Step 3: The time is the later of the clock and the floor's time.
+    # Step 3: The state is not below its floor; the later of clock and floor counts.
+    check_state_floor(state, floor)
     reference_time = now if floor is None else max(now, floor.time_floor)
 
-    # Step 4: Root, timestamp, snapshot and targets pass the TUF client workflow.
+    # Step 4: Root, timestamp, snapshot and targets pass the TUF workflow and profile.
     found = refresh(
         volume,
         state=state,
-        reference_time=reference_time,
+        reference_time=_earlier(reference_time, accepted_age),
         now=now,
         scratch=scratch,
         limits=limits,
     )
+    check_profile(found, limits=limits)
 
     # Step 5: Neither the root nor the bundle is below the floor.
     check_floor(found, floor)
@@ -125,15 +185,25 @@ def verify_metadata(
 
     # Step 9: The manifest names this channel and version, and a credible time.
     check_manifest(manifest, found)
+    check_digests(manifest, found)
 
     # Step 10: The signed targets are the manifest and its chunks, and no others.
     check_targets(manifest, found.targets.signed)
 
-    return _verified(manifest, manifest_bytes, found, before=state, floor=floor)
+    bundle = _verified(manifest, manifest_bytes, found, before=state, floor=floor)
+    return replace(bundle, expired=found.expires <= reference_time)
+
+
+def _earlier(moment: dt.datetime, age: dt.timedelta | None) -> dt.datetime:
+    """Return ``moment`` less ``age``, or a time before every expiry."""
+    earliest = dt.datetime(1, 1, 1, tzinfo=dt.UTC)
+    if age is None or moment - earliest < age:
+        return earliest
+    return moment - age
 
 
 def verify_chunks(
-    volume: Volume,
+    volume: Medium,
     bundle: VerifiedBundle,
     *,
     progress: Callable[[int], object],
@@ -154,12 +224,15 @@ def verify_chunks(
 
 
 def _verify_artifact(
-    volume: Volume, artifact: Artifact, *, progress: Callable[[int], object]
+    volume: Medium, artifact: Artifact, *, progress: Callable[[int], object]
 ) -> None:
     whole = hashlib.sha256()
+    longer = None if artifact.sha384 is None else hashlib.sha384()
 
     def take(block: bytes) -> None:
         whole.update(block)
+        if longer is not None:
+            longer.update(block)
         progress(len(block))
 
     # Step 11: Every chunk has its signed length and digest.
@@ -172,6 +245,7 @@ def _verify_artifact(
                     sha256=chunk.sha256,
                     size_bytes=chunk.size_bytes,
                     where=path,
+                    sha384=chunk.sha384,
                     sink=take,
                 )
         except OSError as error:
@@ -180,12 +254,10 @@ def _verify_artifact(
             ) from error
 
     # Step 12: The chunks, in their order, are the artifact.
-    if whole.hexdigest() != artifact.sha256:
-        raise DigestMismatchError(
-            "the chunks do not make the artifact",
-            where=artifact.path,
-            expected=f"sha256 {artifact.sha256}",
-            actual=f"sha256 {whole.hexdigest()}",
+    check_digest(artifact.sha256, whole.hexdigest(), where=artifact.path, name="sha256")
+    if longer is not None:
+        check_digest(
+            artifact.sha384, longer.hexdigest(), where=artifact.path, name="sha384"
         )
 
 

@@ -4,12 +4,13 @@ They look at metadata that already passed the TUF workflow, and at small files o
 the volume. None of them changes anything.
 """
 
+import hashlib
 from typing import Any
 
-from tuf.api.metadata import TargetFile, Targets
+from tuf.api.metadata import Metadata, TargetFile, Targets, Timestamp
 
 from bundleformat import strictjson
-from bundleformat.digest import parse_sha256, sha256_of
+from bundleformat.digest import check_digest, parse_sha256, parse_sha384
 from bundleformat.errors import (
     ConflictError,
     DigestMismatchError,
@@ -29,15 +30,15 @@ from bundleformat.layout import (
     targets_path,
 )
 from bundleformat.limits import Limits
-from bundleformat.manifest import Manifest
+from bundleformat.manifest import Digest, Manifest
+from bundleformat.medium import Medium
 from bundleformat.moments import format_moment
-from bundleformat.paths import ArchivePath, parse_name
+from bundleformat.paths import parse_name
 from bundleformat.trust import CHANNEL_FIELD, TrustFloor, TrustState, channel_of
 from bundleformat.tufclient import Refreshed
-from bundleformat.volume import Volume
 
 
-def check_claimed_channel(volume: Volume, *, channel: str, limits: Limits) -> None:
+def check_claimed_channel(volume: Medium, *, channel: str, limits: Limits) -> None:
     """Check that the newest root on the volume claims to be of ``channel``.
 
     Nothing vouches for the claim. It only tells a medium of another channel from
@@ -67,12 +68,12 @@ def check_claimed_channel(volume: Volume, *, channel: str, limits: Limits) -> No
     )
 
 
-def _root_versions(volume: Volume, limits: Limits) -> set[int]:
+def _root_versions(volume: Medium, limits: Limits) -> set[int]:
     names = volume.names(METADATA_FOLDER, max_entries=limits.root_files + 64)
     return {v for v in map(parse_root_version, names) if v is not None}
 
 
-def check_root_chain(volume: Volume, *, state: TrustState, limits: Limits) -> None:
+def check_root_chain(volume: Medium, *, state: TrustState, limits: Limits) -> None:
     """Check that no root between the known and the newest on the volume is absent.
 
     Raises:
@@ -111,6 +112,34 @@ def _signed_part(data: bytes, where: str, limits: Limits) -> Any:  # noqa: ANN40
     return value.get("signed") if isinstance(value, dict) else None
 
 
+def check_state_floor(state: TrustState, floor: TrustFloor | None) -> None:
+    """Check that the trust state was not put back to an older one.
+
+    A state that never saw a bundle is a new beginning: its first bundle brings the
+    roots that are missing, and the floor holds for it all the same.
+
+    Raises:
+        RollbackError: It is older than what its floor says was accepted.
+    """
+    data = state.file("timestamp.json")
+    if floor is None or data is None:
+        return
+    version = Metadata[Timestamp].from_bytes(data).signed.version
+    for what, found, lowest in (
+        ("bundle", version, floor.bundle_version),
+        ("root", max(state.roots()), floor.root_version),
+    ):
+        if found < lowest:
+            raise RollbackError(
+                f"this machine's trust state knows an older {what} than it accepted",
+                where="trust state",
+                expected=f"at least {lowest}",
+                actual=str(found),
+                hint="Somebody put it back. Find out who; then run `sallyport trust "
+                "init` again with the newest root and its fingerprint.",
+            )
+
+
 def check_floor(found: Refreshed, floor: TrustFloor | None) -> None:
     """Check that root and bundle are not below the floor.
 
@@ -133,7 +162,7 @@ def check_floor(found: Refreshed, floor: TrustFloor | None) -> None:
             )
 
 
-def check_same_metadata(volume: Volume, found: Refreshed, *, limits: Limits) -> None:
+def check_same_metadata(volume: Medium, found: Refreshed, *, limits: Limits) -> None:
     """Check that the volume holds the very metadata that was verified.
 
     Raises:
@@ -187,7 +216,7 @@ def check_one_version(found: Refreshed, *, channel: str) -> None:
         )
 
 
-def read_manifest(volume: Volume, found: Refreshed, *, limits: Limits) -> bytes:
+def read_manifest(volume: Medium, found: Refreshed, *, limits: Limits) -> bytes:
     """Return the bytes of the manifest, which are the signed ones.
 
     Raises:
@@ -197,31 +226,44 @@ def read_manifest(volume: Volume, found: Refreshed, *, limits: Limits) -> bytes:
     target = found.targets.signed.targets.get(MANIFEST_PATH)
     if target is None:
         raise MalformedError("no such target was signed", where=MANIFEST_PATH)
+    name, signed = _hash_of(target)
     data = volume.read(MANIFEST_PATH, max_bytes=limits.manifest_bytes)
-    if (len(data), sha256_of(data)) != (target.length, _hash_of(target)):
+    actual = hashlib.new(name, data).hexdigest()
+    check_digest(signed, actual, where=MANIFEST_PATH, name=name)
+    if len(data) != target.length:
         raise DigestMismatchError(
-            "the bytes differ from what was signed",
-            where=MANIFEST_PATH,
-            expected=f"sha256 {_hash_of(target)}",
-            actual=f"sha256 {sha256_of(data)}",
-            hint="Copy the bundle again from its source.",
+            "the length differs from what was signed", where=MANIFEST_PATH
         )
     return data
 
 
-def _hash_of(target: TargetFile) -> str:
-    if set(target.hashes) != {"sha256"}:
-        raise MalformedError("not hashed by SHA-256 alone", where=ascii(target.path))
-    return parse_sha256(target.hashes["sha256"], where=ascii(target.path))
+def _hash_of(target: TargetFile) -> tuple[Digest, str]:
+    """Return the one digest of ``target``, and the name of its algorithm."""
+    where = ascii(target.path)
+    match dict(target.hashes):
+        case {"sha256": found, **others} if not others:
+            return "sha256", parse_sha256(found, where=where)
+        case {"sha384": found, **others} if not others:
+            return "sha384", parse_sha384(found, where=where)
+    raise MalformedError("not hashed by SHA-256 or SHA-384 alone", where=where)
 
 
 def check_manifest(manifest: Manifest, found: Refreshed) -> None:
     """Check that the manifest belongs to this metadata.
 
     Raises:
-        MalformedError: It is of another channel or version, or not made before
-            the earliest expiry of the metadata.
+        MalformedError: It is of another channel or version, names another digest
+            than was signed, or was not made before the earliest expiry of the
+            metadata.
     """
+    digest, _ = _hash_of(found.targets.signed.targets[MANIFEST_PATH])
+    if manifest.digest != digest:
+        raise MalformedError(
+            "the manifest names another digest than was signed",
+            where="digest",
+            expected=digest,
+            actual=manifest.digest,
+        )
     channel, version = channel_of(found.state), found.timestamp.signed.version
     if (manifest.channel, manifest.version) != (channel, version):
         raise MalformedError(
@@ -247,13 +289,19 @@ def check_targets(manifest: Manifest, targets: Targets) -> None:
     Raises:
         MalformedError: They do not.
     """
-    wanted: dict[ArchivePath, tuple[int, str]] = {
-        chunk_path(chunk.sha256): (chunk.size_bytes, chunk.sha256)
+    # A digest the bundle does not use would be None, and agree with nothing.
+    digest = manifest.digest
+    wanted: dict[str, tuple[int, str, str | None]] = {
+        chunk_path(chunk.sha256): (
+            chunk.size_bytes,
+            digest,
+            chunk.sha256 if digest == "sha256" else chunk.sha384,
+        )
         for artifact in manifest.artifacts
         for chunk in artifact.chunks
     }
     signed = {
-        path: (target.length, _hash_of(target))
+        path: (target.length, *_hash_of(target))
         for path, target in targets.targets.items()
         if path != MANIFEST_PATH
     }

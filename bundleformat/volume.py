@@ -26,7 +26,12 @@ _FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Volume:
-    """An open medium; a context manager that closes it."""
+    """An open folder; a context manager that closes it.
+
+    Attributes:
+        folder: The folder.
+        label: How messages call it: the path given.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Open ``folder``, which may itself be reached through links.
@@ -36,6 +41,7 @@ class Volume:
             StorageFaultError: It cannot be read.
         """
         self.folder = folder
+        self.label = str(folder)
         try:
             self._root_fd = os.open(folder, _FOLDER_FLAGS)
         except (FileNotFoundError, NotADirectoryError) as error:

@@ -1,44 +1,50 @@
 """Builds a signed bundle: the steps, in their order.
 
-spec -> open source -> inspect -> copy into chunks while hashing -> manifest ->
-sign -> write -> verify own output with the host's code -> give it its name.
+spec -> find and fetch sources -> inspect -> copy into chunks while hashing ->
+manifest -> sign -> write -> verify own output with the host's code -> give it its
+name.
 
 Whatever fails or is interrupted, nothing is left under the name asked for or
-beside it.
+beside it. Downloads are kept, in a cache, for the next try.
 """
 
 import datetime as dt
-import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bundleformat.errors import ConflictError, ExpiredError, UsageError
-from bundleformat.layout import NOTE_PATH, root_path
-from bundleformat.limits import Limits
-from bundleformat.manifest import (
-    FOLDERS,
-    FORMAT,
-    Artifact,
-    Kind,
-    Manifest,
-    ModelTerms,
+from bundleformat.errors import (
+    ConflictError,
+    ExpiredError,
+    LimitExceededError,
+    UsageError,
 )
+from bundleformat.layout import root_path
+from bundleformat.limits import DEFAULT_LIMITS, Limits
+from bundleformat.manifest import FORMAT, Digest, Manifest
 from bundleformat.moments import format_moment, whole_second
-from bundleformat.paths import Name, parse_path
-from bundleformat.trust import BOOTSTRAP_FILE, TrustState
-from bundleformat.verify import VerifiedBundle, verify_chunks, verify_metadata
+from bundleformat.profile import parse_profile
+from bundleformat.trust import parse_root
+from bundleformat.verify import VerifiedBundle
 from bundleformat.volume import Volume
-from bundler.inspection import check_policy, model_terms
-from bundler.pack import check_absent, new_folder, write_file
+from bundler.contents.chunks import ChunkFolder
+from bundler.contents.collect import Sources, collect
+from bundler.contents.environments import NamedEnvironment
+from bundler.contents.models import WantedModel, fetch_models, locate_models
+from bundler.contents.since import Since
+from bundler.contents.spec import BundleSpec
+from bundler.contents.unsigned_files import unsigned_files
+from bundler.own_output import verify_own_output
+from bundler.pack import check_absent, check_room, new_folder, write_file
 from bundler.progress import Meter
-from bundler.publish import PublishingKeys, publish
-from bundler.root import check_may_sign
-from bundler.sources import Source, Stored, store_in_chunks
-from bundler.spec import BundleSpec, ModelSpec, PolicySpec
+from bundler.rooms.draft import write_draft
+from bundler.roots.folder import check_may_sign
+from bundler.signing.publish import PublishingKeys, publish
+from bundler.wheels.environment import lock_environment
 
-SUFFIXES: Final[dict[Kind, str]] = {"model": "gguf", "policy": "cedar"}
-"""How the path of an artifact ends, by kind."""
+DEFAULT_CACHE: Final = Path("~/.cache/sallyport-bundler")
+"""Where downloads and built wheels are kept unless a plan says otherwise."""
 
 MAX_AHEAD: Final = dt.timedelta(days=1)
 """How far the time a bundle carries may lie after the publisher's clock.
@@ -48,6 +54,10 @@ future would have them refuse every later bundle as expired, for good.
 """
 
 
+def _not_told(_: str) -> None:
+    """Say nothing."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildPlan:
     """Everything a build needs.
@@ -55,12 +65,15 @@ class BuildPlan:
     Attributes:
         spec: What to deliver.
         roots: Every root of the channel, from version 1 up.
-        keys: Who signs.
+        keys: Who signs; for a draft some may be missing.
         out: The folder to make; it must not exist.
         chunk_bytes: Largest chunk.
         created: The time the bundle carries; the same time, keys and sources
             give the same bytes.
         expires: When hosts will refuse the bundle.
+        since: What hosts have already and the bundle leaves out, or None.
+        cache: Where downloads, and wheels that were built, are kept.
+        tell: Told what the publisher should know of a source, a sentence each.
     """
 
     spec: BundleSpec
@@ -70,6 +83,9 @@ class BuildPlan:
     chunk_bytes: int
     created: dt.datetime
     expires: dt.datetime
+    since: Since | None = None
+    cache: Path = DEFAULT_CACHE
+    tell: Callable[[str], object] = _not_told
 
 
 def build_bundle(
@@ -80,29 +96,47 @@ def build_bundle(
     Raises:
         ConflictError: ``plan.out`` exists, a source changed, or the root is of
             another channel.
-        SpecError, MissingError, MalformedError, LimitExceededError: A source
-            cannot be delivered.
+        SpecError, MissingError, MalformedError, LimitExceededError,
+            DigestMismatchError, AccessDeniedError: A source cannot be delivered.
         KeyFileError: A key does not hold the role it is used for.
-        UsageError: The bundle's time is more than a day after ``now``.
+        UsageError: The bundle's time is more than a day after ``now``, or more
+            holders must sign.
         ExpiredError: Root or bundle would be expired at ``now``.
+        HubFaultError: A hub cannot be reached.
         StorageFaultError: The disk is full or cannot be written.
     """
-    check_absent(plan.out)
-    check_times(created=plan.created, expires=plan.expires, now=now)
-    _check_roles(plan, now=now)
+    sources = _prepare(plan, now=now, limits=limits, meter=meter)
     with new_folder(plan.out) as folder:
-        artifacts = _store_all(plan, folder, limits=limits, meter=meter)
-        manifest = Manifest(
-            format=FORMAT,
-            channel=plan.spec.channel,
-            version=plan.spec.version,
-            created=plan.created,
-            artifacts=tuple(sorted(artifacts, key=lambda item: item.path)),
+        manifest = _fill(plan, sources, folder, limits=limits, meter=meter)
+        for path, data in publish(manifest, keys=plan.keys, expires=plan.expires):
+            write_file(folder / path, data)
+        with Volume(folder) as volume:
+            return verify_own_output(
+                volume, roots=plan.roots, now=now, limits=limits, meter=meter
+            )
+
+
+def build_draft(
+    plan: BuildPlan, *, now: dt.datetime, limits: Limits, meter: Meter
+) -> Manifest:
+    """Write a draft to ``plan.out``, for others to sign, and return its manifest.
+
+    No host takes it until it is complete; completing it verifies all of it.
+
+    Raises:
+        Error: As ``build_bundle``.
+    """
+    sources = _prepare(plan, now=now, limits=limits, meter=meter)
+    with new_folder(plan.out) as folder:
+        manifest = _fill(plan, sources, folder, limits=limits, meter=meter)
+        write_draft(
+            folder,
+            manifest,
+            roots=plan.roots,
+            expires=plan.expires,
+            release=plan.keys.release,
         )
-        _write_signed(plan, manifest, folder)
-        return verify_own_output(
-            folder, roots=plan.roots, now=now, limits=limits, meter=meter
-        )
+    return manifest
 
 
 def check_times(
@@ -135,45 +169,56 @@ def check_times(
         )
 
 
-def verify_own_output(
-    folder: Path,
-    *,
-    roots: tuple[bytes, ...],
-    now: dt.datetime,
-    limits: Limits,
-    meter: Meter,
-) -> VerifiedBundle:
-    """Return the bundle in ``folder`` as a host sees it that began with root 1.
+def _prepare(
+    plan: BuildPlan, *, now: dt.datetime, limits: Limits, meter: Meter
+) -> Sources:
+    """Refuse what can be refused early, and get every model onto this machine."""
+    check_absent(plan.out)
+    check_times(created=plan.created, expires=plan.expires, now=now)
+    _check_roles(plan, now=now)
+    models = locate_models(plan.spec.models, limits=limits)
+    for sentence in (each for model in models for each in model.located.notes):
+        plan.tell(sentence)
+    check_chunk_count(models, chunk_bytes=plan.chunk_bytes, limits=limits)
+    if plan.since is None:
+        check_room(plan.out, sum(model.located.size_bytes for model in models))
+    return Sources(
+        models=fetch_models(models, cache=plan.cache, limits=limits, meter=meter),
+        environments=tuple(
+            NamedEnvironment(
+                name=wheels.name,
+                locked=lock_environment(wheels, cache=plan.cache, meter=meter),
+            )
+            for wheels in plan.spec.wheels
+        ),
+    )
+
+
+def check_chunk_count(
+    models: tuple[WantedModel, ...], *, chunk_bytes: int, limits: Limits
+) -> None:
+    """Check that the models do not make more chunks than a bundle may have.
 
     Raises:
-        RefusalError: A host would refuse it.
-        StorageFaultError: It cannot be read.
+        LimitExceededError: They do.
     """
-    # The roots are the publisher's own, so no fingerprint is compared here. An
-    # old first root may have expired; what counts is where its chain leads.
-    state = TrustState(
-        files=((BOOTSTRAP_FILE, roots[0]), ("root_history/1.root.json", roots[0]))
-    )
-    with tempfile.TemporaryDirectory() as scratch, Volume(folder) as volume:
-        bundle = verify_metadata(
-            volume,
-            state=state,
-            floor=None,
-            now=now,
-            scratch=Path(scratch),
-            limits=limits,
+    sizes = [file.size_bytes for model in models for file in model.located.files]
+    chunks = sum(-(-size // chunk_bytes) for size in sizes)
+    if chunks > limits.chunks:
+        raise LimitExceededError(
+            "too many chunks",
+            where="--chunk-size",
+            expected=f"at most {limits.chunks} chunks",
+            actual=str(chunks),
+            hint="Choose larger chunks.",
         )
-        artifacts = bundle.manifest.artifacts
-        meter.stage("Verifying", sum(item.size_bytes for item in artifacts))
-        verify_chunks(volume, bundle, progress=meter.advance)
-    return bundle
 
 
 def _check_roles(plan: BuildPlan, *, now: dt.datetime) -> None:
     channel = check_may_sign(
         plan.roots,
-        release_key_id=plan.keys.release.public_key.keyid,
-        bundler_key_id=plan.keys.bundler.public_key.keyid,
+        release=plan.keys.release,
+        bundler=plan.keys.bundler,
         now=now,
     )
     if channel != plan.spec.channel:
@@ -186,85 +231,47 @@ def _check_roles(plan: BuildPlan, *, now: dt.datetime) -> None:
         )
 
 
-def _store_all(
-    plan: BuildPlan, folder: Path, *, limits: Limits, meter: Meter
-) -> list[Artifact]:
-    for spec in plan.spec.models:
-        # Early: a refusal after copying gigabytes would waste an hour.
-        with Source(spec.path, max_bytes=limits.artifact_bytes) as source:
-            model_terms(source, spec)
-    return [
-        *(
-            _store_model(spec, folder, plan=plan, limits=limits, meter=meter)
-            for spec in plan.spec.models
-        ),
-        *(
-            _store_policy(spec, folder, plan=plan, limits=limits, meter=meter)
-            for spec in plan.spec.policies
-        ),
-    ]
-
-
-def _store_model(
-    spec: ModelSpec, folder: Path, *, plan: BuildPlan, limits: Limits, meter: Meter
-) -> Artifact:
-    with Source(spec.path, max_bytes=limits.artifact_bytes) as source:
-        terms = model_terms(source, spec)
-        meter.stage(f"Copying {spec.name}", source.size_bytes)
-        stored = store_in_chunks(
-            source, folder, chunk_bytes=plan.chunk_bytes, progress=meter.advance
-        )
-    return artifact_of(spec.name, stored, model=terms)
-
-
-def _store_policy(
-    spec: PolicySpec, folder: Path, *, plan: BuildPlan, limits: Limits, meter: Meter
-) -> Artifact:
-    with Source(spec.path, max_bytes=limits.policy_bytes) as source:
-        check_policy(source)
-        meter.stage(f"Copying {spec.name}", source.size_bytes)
-        stored = store_in_chunks(
-            source, folder, chunk_bytes=plan.chunk_bytes, progress=meter.advance
-        )
-    return artifact_of(spec.name, stored, model=None)
-
-
-def artifact_of(name: Name, stored: Stored, *, model: ModelTerms | None) -> Artifact:
-    """Return the manifest's entry for a stored model, or for a stored policy."""
-    kind: Kind = "model" if model is not None else "policy"
-    return Artifact(
-        kind=kind,
-        name=name,
-        path=parse_path(f"{FOLDERS[kind]}/{name}.{SUFFIXES[kind]}"),
-        size_bytes=stored.size_bytes,
-        sha256=stored.sha256,
-        chunks=stored.chunks,
-        model=model,
+def _fill(
+    plan: BuildPlan,
+    sources: Sources,
+    folder: Path,
+    *,
+    limits: Limits,
+    meter: Meter,
+) -> Manifest:
+    """Write chunks, roots and unsigned files, and return the manifest."""
+    digest = digest_of(plan.roots)
+    into = ChunkFolder(
+        folder=folder,
+        chunk_bytes=plan.chunk_bytes,
+        digest=digest,
+        elsewhere=plan.since.chunks if plan.since is not None else frozenset(),
     )
-
-
-def _write_signed(plan: BuildPlan, manifest: Manifest, folder: Path) -> None:
+    manifest = Manifest(
+        format=FORMAT,
+        channel=plan.spec.channel,
+        version=plan.spec.version,
+        created=plan.created,
+        artifacts=collect(
+            plan.spec,
+            sources,
+            into,
+            created=plan.created,
+            limits=limits,
+            meter=meter,
+        ),
+        digest=digest,
+        minimum_version=plan.spec.minimum_version,
+    )
     for version, root in enumerate(plan.roots, start=1):
         write_file(folder / root_path(version), root)
-    for path, data in publish(manifest, keys=plan.keys, expires=plan.expires):
+    for path, data in unsigned_files(manifest, expires=plan.expires, since=plan.since):
         write_file(folder / path, data)
-    write_file(folder / NOTE_PATH, _note(manifest, plan.expires).encode("utf-8"))
+    return manifest
 
 
-def _note(manifest: Manifest, expires: dt.datetime) -> str:
-    lines = (
-        f"Sallyport bundle: channel {manifest.channel}, version {manifest.version}",
-        f"Created {format_moment(manifest.created)}",
-        f"Refused from {format_moment(expires)} on",
-        "",
-        *(
-            f"  {item.path}  {item.size_bytes} bytes  sha256 {item.sha256}"
-            for item in manifest.artifacts
-        ),
-        "",
-        "This note is not signed and no program reads it. On the isolated host:",
-        "  sallyport bundle verify FOLDER",
-        "  sallyport bundle import FOLDER",
-        "",
-    )
-    return "\n".join(lines)
+def digest_of(roots: tuple[bytes, ...]) -> Digest:
+    """Return the digest that the newest root's profile asks of a manifest."""
+    where = f"{len(roots)}.root.json"
+    root = parse_root(roots[-1], where=where, limits=DEFAULT_LIMITS).signed
+    return "sha384" if parse_profile(root) == "cnsa" else "sha256"

@@ -28,6 +28,24 @@ def check_absent(path: Path) -> None:
         )
 
 
+def check_room(path: Path, wanted_bytes: int) -> None:
+    """Check that the disk on which ``path`` would lie has room for so many bytes.
+
+    Raises:
+        StorageFaultError: It has not; nothing was tried.
+    """
+    place = next(each for each in path.absolute().parents if each.exists())
+    free_bytes = shutil.disk_usage(place).free
+    if wanted_bytes > free_bytes:
+        raise StorageFaultError(
+            "not enough room",
+            where=str(path),
+            expected=f"{wanted_bytes} bytes free",
+            actual=str(free_bytes),
+            hint="Free space on this file system, or choose another place.",
+        )
+
+
 def write_new_file(path: Path, data: bytes, *, mode: int) -> None:
     """Write ``data`` to ``path``, which did not exist, and to the disk.
 

@@ -14,7 +14,13 @@ from appliance.errors import (
     RequestRefusedError,
 )
 from appliance.ledger.events import Draft, Event, Outcome
-from bundleformat.errors import Error, FaultError, RefusalError, UsageError
+from bundleformat.errors import (
+    Error,
+    FaultError,
+    RefusalError,
+    UsageError,
+    VolumesMissingError,
+)
 
 
 def every_class(root: type[Error] = Error) -> list[type[Error]]:
@@ -47,7 +53,8 @@ def test_every_code_is_stable_kebab_case_and_belongs_to_one_class() -> None:
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
 def test_every_class_has_an_exit_status_of_its_branch(kind: type[Error]) -> None:
-    expected = {UsageError: 2, RefusalError: 3, FaultError: 4}
+    # "Put in the next volume" is a refusal that a script must tell from others.
+    expected = {VolumesMissingError: 5, UsageError: 2, RefusalError: 3, FaultError: 4}
     for branch, status in expected.items():
         if issubclass(kind, branch):
             assert kind.exit_status == status

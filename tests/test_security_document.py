@@ -6,11 +6,15 @@ import importlib
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from pydantic import ValidationError
 
-from appliance.settings import EngineSettings, ServerSettings
+from appliance import cli as host_commands
+from appliance.settings import EngineSettings, ImportSettings, ServerSettings
+from bundler import cli as publisher_commands
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
@@ -23,6 +27,8 @@ LIMIT = re.compile(
     r"\| `([\w.]+):([\w.]+)` \|$",
     re.MULTILINE,
 )
+COMMAND = re.compile(r"(?:^|`)(sallyport(?:-bundler)?) ([^`\n]+)", re.MULTILINE)
+MODULE = re.compile(r"`([\w/.]+)`")
 STEP = re.compile(r"^ *(?:# Step )?(\d+)[.:] (.+)$", re.MULTILINE)
 
 
@@ -50,13 +56,59 @@ def number_of(place: str, name: str) -> object:
 
 def test_threats_are_numbered_and_each_has_six_cells_and_a_test() -> None:
     rows = THREAT.findall(section("Threats"))
-    assert [name for name, _ in rows] == [f"T{n}" for n in range(1, len(rows) + 1)]
+    # They keep their numbers; new ones are added to the table where they belong.
+    numbers = sorted(int(name.removeprefix("T")) for name, _ in rows)
+    assert numbers == list(range(1, len(rows) + 1))
     for name, cells in rows:
         parts = [part.strip() for part in cells.split("|")]
         assert len(parts) == 5, name
         assert all(parts), name
         assert TEST.search(parts[3]), name
         assert TEST.sub("", parts[3]).strip(", ") == "", name
+
+
+def test_every_module_that_controls_a_threat_exists() -> None:
+    missing = [
+        (name, module)
+        for name, cells in THREAT.findall(section("Threats"))
+        for module in MODULE.findall(cells.split("|")[2].rpartition("(")[2])
+        if not any(place.exists() for place in places_of(module))
+    ]
+    assert missing == []
+
+
+def places_of(module: str) -> list[Path]:
+    """Where a module may lie that is named without its ending, or a folder."""
+    names = (module, f"{module}.py")
+    return [ROOT / top / name for top in ("", "appliance") for name in names]
+
+
+def test_every_boundary_is_guarded_by_what_exists() -> None:
+    rows = re.findall(r"^\| B\d+ \|(.*)\|$", DOCUMENT, re.MULTILINE)
+    named = [path for row in rows for path in MODULE.findall(row.split("|")[1])]
+    assert len(named) >= len(rows)
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_every_command_that_is_named_exists() -> None:
+    programs = {
+        "sallyport": typer.main.get_command(host_commands.app),
+        "sallyport-bundler": typer.main.get_command(publisher_commands.app),
+    }
+    named = COMMAND.findall(DOCUMENT)
+    assert named
+    assert [each for each in named if not is_command(programs[each[0]], each[1])] == []
+
+
+def is_command(command: Any, line: str) -> bool:
+    """Whether a line names a command of the program, and only its options."""
+    words = line.split()
+    while hasattr(command, "commands"):
+        if not words or words[0] not in command.commands:
+            return False
+        command = command.commands[words.pop(0)]
+    known = {option for each in command.params for option in each.opts}
+    return {word for word in words if word.startswith("--")} <= known
 
 
 def test_every_test_that_is_named_exists() -> None:
@@ -78,15 +130,17 @@ def test_every_limit_is_the_codes_own() -> None:
         assert number_of(place, name) == said, what
 
 
-@pytest.mark.parametrize("section_of_settings", [ServerSettings, EngineSettings])
+@pytest.mark.parametrize(
+    "section_of_settings", [ServerSettings, EngineSettings, ImportSettings]
+)
 def test_no_setting_switches_a_limit_off(
-    section_of_settings: type[ServerSettings] | type[EngineSettings],
+    section_of_settings: type[ServerSettings | EngineSettings | ImportSettings],
 ) -> None:
     with pytest.raises(ValidationError):
         section_of_settings.model_validate({"unlimited": True})
     bounded = set(section_of_settings.model_fields) - {"host", "port", "threads"}
     for name in bounded:
-        for value in (0, -1, float("inf"), 2**41):
+        for value in (0, -1, float("inf"), 2**51):
             with pytest.raises(ValidationError):
                 section_of_settings.model_validate({name: value})
 
@@ -96,12 +150,16 @@ def test_no_setting_switches_a_limit_off(
     [
         ("Of a bundle", "bundleformat/verify.py"),
         ("Of an import", "appliance/import_flow.py"),
+        ("Of an environment", "appliance/environments/install.py"),
+        ("Of a rollback", "appliance/generation_flow.py"),
+        ("Of a first installation", "bundler/installer/install.py"),
         ("Of a request", "appliance/request_flow.py"),
         ("Of an export", "appliance/ledger/verifier.py"),
+        ("Of receipts", "appliance/ledger/receipt_verifier.py"),
     ],
 )
 def test_the_numbered_steps_are_those_of_the_code(heading: str, source: str) -> None:
-    text = section("Verification steps").split(f"\n{heading}: ")[1].split("\nOf a")[0]
+    text = section("Verification steps").split(f"\n{heading}: ")[1].split("\nOf ")[0]
     assert f"`{source}`" in text
     written = STEP.findall(text)
     assert [int(number) for number, _ in written] == list(range(1, len(written) + 1))

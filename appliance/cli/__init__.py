@@ -12,7 +12,21 @@ from typing import Annotated
 
 import typer
 
-from appliance.cli import audit, bundle, database, key, model, serve, site, team, trust
+from appliance.cli import (
+    audit,
+    bundle,
+    database,
+    environment,
+    generation,
+    key,
+    model,
+    receipt,
+    serve,
+    site,
+    store,
+    team,
+    trust,
+)
 from appliance.cli.options import HOME_HELP, remember_home
 from appliance.cli.output import INTERRUPTED_STATUS, PROGRAM, guarded, note
 from appliance.containment.secrecy import forbid_inspection
@@ -35,6 +49,10 @@ GROUPS = {
     "site": site.app,
     "bundle": bundle.app,
     "model": model.app,
+    "environment": environment.app,
+    "generations": generation.app,
+    "store": store.app,
+    "receipts": receipt.app,
     "key": key.app,
     "team": team.app,
     "audit": audit.app,

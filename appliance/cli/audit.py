@@ -106,7 +106,7 @@ def checkpoint(as_json: Json = False) -> None:
     """Print the newest signed checkpoint, to be kept outside this host."""
     with host().look() as connection:
         note = ledger_status.checkpoint(connection)
-    show({"checkpoint": note}, (note.rstrip("\n"),), as_json=as_json)
+    show({"checkpoint": note}, tuple(note.splitlines()), as_json=as_json)
 
 
 @app.command()

@@ -1,45 +1,164 @@
 """``sallyport model``: what this host can serve."""
 
+from typing import Annotated, Any
+
 import typer
 
+from appliance import model_flow
+from appliance.cli.confirm import Yes, check_confirmed
 from appliance.cli.options import Json, host
 from appliance.cli.output import show, table
-from appliance.registry.catalogue import active_models
+from appliance.cli.progress import watched
+from appliance.compose import import_host
+from appliance.model_flow import ModelCheck
+from appliance.registry.catalogue import ActiveModel
+from bundleformat.errors import DigestMismatchError
 
 app = typer.Typer(help="What this host can serve.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_all(as_json: Json = False) -> None:
-    """List the models of every active generation."""
-    with host().look() as connection:
-        models = active_models(connection)
+    """List the models of every active generation.
+
+    A review date that is over is marked. A model that was removed by hand is
+    listed as such and not served.
+    """
+    opened = host()
+    with opened.look() as connection:
+        served, removed = model_flow.list_models(connection)
+    today = opened.clock.now().date()
+    marked = [
+        (model, model_flow.overdue(model, today=today), model in removed)
+        for model in sorted((*served, *removed), key=lambda each: each.name)
+    ]
     value = {
         "models": [
-            {
-                "name": model.name,
-                "sha256": model.sha256,
-                "size_bytes": model.size_bytes,
-                "licence": model.terms.licence,
-                "origin": model.terms.origin,
-                "allowed_regions": list(model.terms.allowed_regions),
-                "channel": model.channel,
-                "version": model.version,
-                "generation": model.generation,
-            }
-            for model in models
+            {**_value(model), "review_overdue": late, "removed": gone}
+            for model, late, gone in marked
         ]
     }
-    rows = tuple(
-        (
-            model.name,
-            f"{model.size_bytes:,}",
-            model.terms.licence,
-            ",".join(model.terms.allowed_regions),
-            f"{model.channel} {model.version}",
-            model.sha256[:12],
+    rows = tuple(_row(model, late=late, gone=gone) for model, late, gone in marked)
+    headings = ("MODEL", "BYTES", "LICENCE", "REGIONS", "BUNDLE", "REVIEW BY")
+    extra = ("INTENDED USE", "SHA-256")
+    show(value, table((*headings, *extra), rows), as_json=as_json)
+
+
+@app.command()
+def verify(
+    name: Annotated[
+        str | None, typer.Argument(help="One model; all of them without it.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Read every stored byte of the models again and compare it with its digest.
+
+    Changes nothing. Ends with status 3 if anything is damaged or missing, and says
+    what repairs it.
+    """
+    opened = host()
+    with watched("reading models", as_json=as_json) as observer:
+        checks = model_flow.verify_models(
+            import_host(opened), name, progress=observer.on_progress
         )
-        for model in models
+    rows = tuple(
+        (each.model.name, f"{each.model.size_bytes:,}", _verdict(each))
+        for each in checks
     )
-    headings = ("MODEL", "BYTES", "LICENCE", "REGIONS", "BUNDLE", "SHA-256")
-    show(value, table(headings, rows), as_json=as_json)
+    value = {"models": [_check_value(each) for each in checks]}
+    show(value, table(("MODEL", "BYTES", "STORED"), rows), as_json=as_json)
+    for each in checks:
+        if each.problems:
+            raise DigestMismatchError(
+                "a stored model is missing or has changed",
+                where=each.model.name,
+                actual=_verdict(each),
+                hint=each.repair,
+            )
+
+
+@app.command()
+def remove(
+    name: Annotated[str, typer.Argument(help="A model in service.")],
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Take a model out of service on this host, without a bundle.
+
+    It holds for these very bytes, under every name and in every generation, also
+    after a restart or a rollback, until `model restore` or until a newer bundle
+    delivers other bytes under the name. Its files go with the next `store gc`. A
+    running server follows within seconds.
+    """
+    check_confirmed(f"model {name} will not be served any more. Go on?", yes=yes)
+    gone = model_flow.remove_model(import_host(host()), name)
+    lines = tuple(f"{model.name} is not served any more" for model in gone)
+    value = {"removed": [_value(model) for model in gone]}
+    show(value, (*lines, "its files go with: sallyport store gc"), as_json=as_json)
+
+
+@app.command()
+def restore(
+    name: Annotated[str, typer.Argument(help="A model that was removed.")],
+    as_json: Json = False,
+) -> None:
+    """Put a removed model back into service.
+
+    If its files were collected meanwhile, run `store repair --removed` first.
+    """
+    back = model_flow.restore_model(import_host(host()), name)
+    lines = tuple(f"{model.name} is served again" for model in back)
+    show({"restored": [_value(model) for model in back]}, lines, as_json=as_json)
+
+
+def _value(model: ActiveModel) -> dict[str, Any]:
+    terms = model.terms
+    return {
+        "name": model.name,
+        "sha256": model.sha256,
+        "size_bytes": model.size_bytes,
+        "licence": terms.licence,
+        "origin": terms.origin,
+        "allowed_regions": list(terms.allowed_regions),
+        "intended_use": terms.intended_use,
+        "review_by": terms.review_by,
+        "parts": [
+            {"sha256": part.sha256, "size_bytes": part.size_bytes}
+            for part in model.parts
+        ],
+        "channel": model.channel,
+        "version": model.version,
+        "generation": model.generation,
+    }
+
+
+def _row(model: ActiveModel, *, late: bool, gone: bool) -> tuple[str, ...]:
+    parts = f" in {len(model.parts)} parts" if len(model.parts) > 1 else ""
+    return (
+        model.name + (" (removed)" if gone else ""),
+        f"{model.size_bytes:,}{parts}",
+        model.terms.licence,
+        ",".join(model.terms.allowed_regions),
+        f"{model.channel} {model.version}, generation {model.generation}",
+        (model.terms.review_by or "") + (" OVERDUE" if late else ""),
+        (model.terms.intended_use or "")[:40],
+        model.sha256[:12],
+    )
+
+
+def _verdict(check: ModelCheck) -> str:
+    if not check.problems:
+        return "intact"
+    return ", ".join(f"{file.sha256[:12]} {what}" for file, what in check.problems)
+
+
+def _check_value(check: ModelCheck) -> dict[str, Any]:
+    return {
+        "name": check.model.name,
+        "sha256": check.model.sha256,
+        "size_bytes": check.model.size_bytes,
+        "intact": not check.problems,
+        "problems": [
+            {"sha256": file.sha256, "problem": what} for file, what in check.problems
+        ],
+    }

@@ -6,7 +6,6 @@
 """
 
 import contextlib
-import json
 import os
 import sys
 import traceback
@@ -16,7 +15,7 @@ from typing import Any
 import typer
 
 from bundleformat.errors import Error
-from bundleformat.report import error_lines
+from bundleformat.report import error_lines, json_line, printable
 
 PROGRAM = "sallyport"
 """The name that begins every message."""
@@ -32,17 +31,20 @@ It is not 0, because what was to be read, a new key above all, may be lost.
 
 
 def show(value: dict[str, Any], lines: tuple[str, ...], *, as_json: bool) -> None:
-    """Print ``value`` as one JSON line, or ``lines`` for reading."""
+    """Print ``value`` as one JSON line, or ``lines`` for reading.
+
+    What is not printable is escaped: both may quote a medium, or a request.
+    """
     if as_json:
-        typer.echo(json.dumps(value, ensure_ascii=False, sort_keys=True))
+        typer.echo(json_line(value))
         return
     for line in lines:
-        typer.echo(line)
+        typer.echo(printable(line))
 
 
 def note(line: str) -> None:
     """Print a message that is not data, to stderr."""
-    typer.echo(line, err=True)
+    typer.echo(printable(line), err=True)
 
 
 def table(

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from appliance import serve_flow
 from appliance.cli.options import host
 
 
@@ -27,6 +26,9 @@ def serve(
     SIGTERM: running requests may end by themselves for a while (drain_s), then
     they are ended with an error; asked a second time, they are ended at once.
     """
+    # No other command pays for a web server, least of all an import its memory.
+    from appliance import serve_flow  # noqa: PLC0415
+
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )

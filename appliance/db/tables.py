@@ -94,7 +94,10 @@ class TrustFloorRow(Base):
 
 
 class GenerationRow(Base):
-    """One imported bundle; the newest active one per channel serves."""
+    """One imported bundle; the active one of each channel serves.
+
+    ``collected_ts`` says since when some of its files may be gone.
+    """
 
     __tablename__ = "generation"
 
@@ -105,6 +108,7 @@ class GenerationRow(Base):
     manifest: Mapped[bytes] = mapped_column(LargeBinary)
     activated_ts: Mapped[str]
     active: Mapped[bool]
+    collected_ts: Mapped[str | None]
 
     __table_args__ = (
         Index("ux_generation_channel_version", "channel", "version", unique=True),
@@ -115,6 +119,28 @@ class GenerationRow(Base):
             sqlite_where=text("active = 1"),
         ),
     )
+
+
+class ActivationRow(Base):
+    """One activation of a generation; their ids are the order they happened in."""
+
+    __tablename__ = "activation"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    generation: Mapped[int] = mapped_column(ForeignKey("generation.id"))
+    reason: Mapped[str]
+    activated_ts: Mapped[str]
+
+    __table_args__ = (Index("ix_activation_generation", "generation"),)
+
+
+class RemovedModelRow(Base):
+    """A model, known by its digest, that this host was told not to serve."""
+
+    __tablename__ = "removed_model"
+
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    removed_ts: Mapped[str]
 
 
 class TeamRow(Base):

@@ -47,17 +47,18 @@ _NO_CELLS = 1
 
 
 class Model:
-    """Weights and vocabulary of one file.
+    """Weights and vocabulary of a model, from one file or from all its parts.
+
+    Parts are given in order; their names say nothing, so files of a store do.
 
     Raises:
         EngineUnavailableError: llama.cpp cannot load it, or it does not generate.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, *paths: str) -> None:
         self._log = Log()
         native.llama_backend_init()
-        params = native.llama_model_default_params()
-        self.handle = native.llama_model_load_from_file(path.encode(), params)
+        self.handle = _load(paths)
         if not self.handle:
             raise EngineUnavailableError(
                 "llama.cpp cannot load this model", actual=self._log.first
@@ -173,6 +174,15 @@ class Model:
             return ""
         text = native.llama_vocab_get_text(self.vocabulary, token)
         return "" if text is None else text.decode("utf-8", "replace")
+
+
+def _load(paths: Sequence[str]) -> Any:  # noqa: ANN401 - a pointer of ctypes
+    params = native.llama_model_default_params()
+    encoded = [path.encode() for path in paths]
+    if len(encoded) == 1:
+        return native.llama_model_load_from_file(encoded[0], params)
+    array = (ctypes.c_char_p * len(encoded))(*encoded)
+    return native.llama_model_load_from_splits(array, len(encoded), params)
 
 
 class Context:

@@ -29,9 +29,9 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Load(Frame, frozen=True, kw_only=True, tag=True):
-    """First frame: the model and its hard limits."""
+    """First frame: the files of the model, in order, and its hard limits."""
 
-    model_path: str
+    model_paths: tuple[str, ...]
     context_tokens: int
     cells: int
     sequences: int

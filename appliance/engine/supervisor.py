@@ -45,7 +45,8 @@ class EngineSupervisor:
     the process when the thread that started it ends.
 
     Args:
-        model_path: The model file, in the store; opened by the process only.
+        model_paths: The model's file in the store, or all parts of a split one, in
+            order; opened by the process only.
         settings: The limits of this engine.
         on_crash: Told of each process that served and died, with its exit status
             (negative: the signal) and how often a new one was tried so far; then
@@ -58,13 +59,12 @@ class EngineSupervisor:
 
     def __init__(
         self,
-        model_path: Path,
-        *,
+        *model_paths: Path,
         settings: EngineSettings,
         on_crash: Callable[[int, int], object] = lambda _status, _restarts: None,
         check: Callable[[], Awaitable[None]] = _nothing_to_check,
     ) -> None:
-        self._model_path = model_path
+        self._model_paths = model_paths
         self._settings = settings
         self._on_crash = on_crash
         self._check = check
@@ -239,7 +239,7 @@ class EngineSupervisor:
                 await client.closed()
             if isinstance(error, TimeoutError):
                 raise EngineUnavailableError(
-                    "the model did not load in time", where=str(self._model_path)
+                    "the model did not load in time", where=str(self._model_paths[0])
                 ) from error
             raise
         self._client = client
@@ -257,7 +257,7 @@ class EngineSupervisor:
     def _order(self) -> wire.Load:
         settings = self._settings
         return wire.Load(
-            model_path=str(self._model_path),
+            model_paths=tuple(str(path) for path in self._model_paths),
             context_tokens=settings.context_tokens,
             cells=settings.cells,
             sequences=settings.sequences,

@@ -118,7 +118,7 @@ def load(order: wire.Load, *, clock: Clock) -> tuple[Scheduler, Prompter, Limits
         EngineUnavailableError: The model cannot be served.
         RequestRefusedError: Its chat template does not compile.
     """
-    model = Model(order.model_path)
+    model = Model(*order.model_paths)
     asked = Limits(
         context_tokens=order.context_tokens,
         cells=order.cells,

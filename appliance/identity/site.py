@@ -8,7 +8,6 @@ nothing. Functions take a connection in a transaction and do not commit.
 import datetime as dt
 from collections.abc import Iterator, Sequence
 
-from securesystemslib.signer import Key
 from sqlalchemy import Connection, insert, select
 
 from appliance.clock import rfc3339
@@ -21,13 +20,14 @@ from bundleformat.errors import (
 )
 from bundleformat.limits import DEFAULT_LIMITS, Limits
 from bundleformat.site_certificate import SiteCertificate, parse
+from bundleformat.trust import ComplianceKeys
 
 
 def install(
     connection: Connection,
     envelope: bytes,
     *,
-    keys: Sequence[Key],
+    keys: Sequence[ComplianceKeys],
     now: dt.datetime,
     limits: Limits = DEFAULT_LIMITS,
 ) -> SiteCertificate:
@@ -82,7 +82,7 @@ def _check_later(certificate: SiteCertificate, newest: SiteCertificate) -> None:
 def current(
     connection: Connection,
     *,
-    keys: Sequence[Key],
+    keys: Sequence[ComplianceKeys],
     now: dt.datetime,
     limits: Limits = DEFAULT_LIMITS,
 ) -> SiteCertificate | None:
@@ -101,7 +101,7 @@ def current(
 
 
 def _newest_first(
-    connection: Connection, *, keys: Sequence[Key], limits: Limits
+    connection: Connection, *, keys: Sequence[ComplianceKeys], limits: Limits
 ) -> Iterator[tuple[bytes, SiteCertificate]]:
     """Yield the stored certificates that today's compliance keys stand behind."""
     envelopes = connection.scalars(

@@ -1,16 +1,18 @@
 """Has a model examined by a child process that has nothing to lose.
 
-The child reads the GGUF header and tries the chat template. It gets the open
-file and no name; this side gets one short answer, or takes the lack of one for
-a no. Nothing of the model is parsed in this process.
+The child reads the GGUF header and tries the chat template. It gets open files,
+those of all parts of a split model, and no name; this side gets one short answer,
+or takes the lack of one for a no. Nothing of the model is parsed in this process.
 """
 
+import contextlib
 import os
 import selectors
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import appliance
@@ -30,15 +32,15 @@ COMMAND = (sys.executable, "-P", "-m", "appliance.intake.examiner")
 
 
 def examine_model(
-    path: Path,
-    *,
+    *paths: Path,
     where: str,
     command: tuple[str, ...] = COMMAND,
     timeout_s: float = TIMEOUT_S,
 ) -> ModelFacts:
-    """Return the facts of the model at ``path``, read by a confined child.
+    """Return the facts of a model, read by a confined child.
 
-    ``where`` names the model in errors.
+    ``paths`` are its file or all parts of a split one, in their order; ``where``
+    names the model in errors.
 
     Raises:
         MalformedError: The header or the chat template is not acceptable.
@@ -46,7 +48,27 @@ def examine_model(
         InternalFaultError: The child died without an answer, or gave none that
             makes sense. The caller MUST treat the model as not examined.
     """
-    child = _start(path, command, where=where)
+    answer = ask_examiner(paths, command, where=where, timeout_s=timeout_s)
+    return read_answer(answer, model=where)
+
+
+def ask_examiner(
+    paths: Sequence[Path],
+    command: tuple[str, ...],
+    *,
+    where: str,
+    timeout_s: float = TIMEOUT_S,
+) -> bytes:
+    """Return what a confined child answers about the files at ``paths``.
+
+    The first is its standard input, the numbers of the others its last arguments.
+
+    Raises:
+        LimitExceededError: It took too long.
+        InternalFaultError: It died, could not be started, or says too much. The
+            caller MUST treat what it was to examine as not examined.
+    """
+    child = _start(paths, command, where=where)
     try:
         answer = _read_answer(child, where=where, timeout_s=timeout_s)
         status = child.wait(timeout=timeout_s)
@@ -64,21 +86,24 @@ def examine_model(
             "the examiner died",
             where=where,
             actual=f"exit status {status}",
-            hint="Import again; if it dies again, do not use this model.",
+            hint="Import again; if it dies again, do not use this bundle.",
         )
-    return read_answer(answer, model=where)
+    return answer
 
 
 def _start(
-    path: Path, command: tuple[str, ...], *, where: str
+    paths: Sequence[Path], command: tuple[str, ...], *, where: str
 ) -> "subprocess.Popen[bytes]":
     try:
-        with path.open("rb") as model:
+        with contextlib.ExitStack() as stack:
+            first, *others = (stack.enter_context(each.open("rb")) for each in paths)
+            numbers = [file.fileno() for file in others]
             return subprocess.Popen(
-                command,
-                stdin=model,
+                (*command, *map(str, numbers)),
+                stdin=first,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
+                pass_fds=numbers,
                 env={"PYTHONPATH": str(Path(appliance.__file__).parent.parent)},
                 cwd="/",
                 start_new_session=True,

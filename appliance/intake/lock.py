@@ -1,4 +1,4 @@
-"""One import at a time on a host.
+"""One import, collection or rollback at a time on a host.
 
 The lock is taken on the staging folder itself, because whoever holds it owns
 what lies there.
@@ -21,9 +21,9 @@ def hold_import_lock(staging: Path) -> Iterator[None]:
         StorageFaultError: The folder cannot be opened or locked.
     """
     busy = HostNotReadyError(
-        "another import is running",
+        "another import, collection or rollback is running",
         where=str(staging),
-        hint="Wait for it to end, then import again.",
+        hint="Wait for it to end, then run this again.",
     )
     with exclusive_folder_lock(staging, busy=busy):
         yield

@@ -1,45 +1,41 @@
-"""Copies artifacts from a medium while hashing them, and can be interrupted.
+"""The folder of unfinished copies, which survives the process that fills it.
 
-An artifact grows in ``staging/<sha256>.part``. When a chunk is on disk, its
-number goes into ``staging/<sha256>.journal``. The journal only says where to
-look: a resumed copy hashes every journalled chunk again from the staging file,
-and copies again what does not match. The medium is read once; everything that
-happens later happens to the copy, which is hashed as a whole before it is used.
+An artifact grows in ``staging/<sha256>.part``, its journal beside it. Nothing in
+this folder is ever served, and what another bundle left is removed. A bundle on
+several volumes may take several runs: ``<manifest>.volumes`` remembers which of
+them were copied whole, so that the next one can be asked for by its number.
 """
 
-import hashlib
 import os
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
+from typing import Final
 
-from bundleformat.digest import BLOCK_BYTES, Sha256, check_reader
+from appliance.intake.copying import ArtifactCopy
+from appliance.intake.hashing import Hashers
+from appliance.intake.journal import Journal, read_claims
+from bundleformat.digest import Sha256
 from bundleformat.errors import StorageFaultError
-from bundleformat.layout import chunk_path
-from bundleformat.manifest import Artifact, Chunk
-from bundleformat.volume import Volume
+from bundleformat.manifest import Artifact
 
-PART = ".part"
-JOURNAL = ".journal"
-
-MAX_JOURNAL_BYTES = 2**20
-"""More than the numbers of all chunks a manifest may list take. Unit: bytes."""
-
-Progress = Callable[[int], None]
-"""Called with the bytes that were just copied or found to be there already."""
+PART: Final = ".part"
+JOURNAL: Final = ".journal"
+VOLUMES: Final = ".volumes"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Staged:
-    """A whole copy whose bytes, read back from the disk, are the signed ones.
+class Room:
+    """What a file system offers to somebody without privileges.
 
-    Only ``Staging.copy`` makes one.
+    Attributes:
+        free_bytes: Bytes.
+        free_inodes: Files, or None where the file system does not count them.
     """
 
-    sha256: Sha256
-    path: Path
+    free_bytes: int
+    free_inodes: int | None
 
 
 class Staging:
@@ -58,12 +54,24 @@ class Staging:
         try:
             return part.stat().st_blocks * 512 if part.is_file() else 0
         except OSError as error:
-            raise StorageFaultError(
-                "cannot be read", where=str(part), actual=error.strerror or ""
-            ) from error
+            raise _fault("cannot be read", part, error) from error
 
-    def free_bytes(self) -> int:
-        """Return the room on this file system for somebody without privileges.
+    def claimed_chunks(self, artifact: Artifact) -> frozenset[Sha256]:
+        """Return the chunks that an earlier run says it copied; only a hint.
+
+        Raises:
+            StorageFaultError: The disk refused.
+        """
+        path = self._journal(artifact.sha256)
+        try:
+            claims = read_claims(path)
+        except OSError as error:
+            raise _fault("cannot be read", path, error) from error
+        chunks = enumerate(artifact.chunks)
+        return frozenset(each.sha256 for index, each in chunks if index in claims)
+
+    def room(self) -> Room:
+        """Return the room on this file system.
 
         Raises:
             StorageFaultError: The disk could not be asked.
@@ -71,60 +79,83 @@ class Staging:
         try:
             status = os.statvfs(self._folder)
         except OSError as error:
-            raise StorageFaultError(
-                "cannot be read", where=str(self._folder), actual=error.strerror or ""
-            ) from error
-        return status.f_bavail * status.f_frsize
+            raise _fault("cannot be read", self._folder, error) from error
+        return Room(
+            free_bytes=status.f_bavail * status.f_frsize,
+            free_inodes=status.f_favail if status.f_files else None,
+        )
 
-    def copy(self, volume: Volume, artifact: Artifact, *, progress: Progress) -> Staged:
-        """Copy ``artifact`` from ``volume``, resuming an interrupted copy.
+    def copy_of(self, artifact: Artifact, *, hashers: Hashers) -> ArtifactCopy:
+        """Return the copy of ``artifact``, begun by an earlier run or by nobody."""
+        return ArtifactCopy(
+            artifact,
+            path=self._part(artifact.sha256),
+            journal=self._journal(artifact.sha256),
+            hashers=hashers,
+        )
+
+    def finished_volumes(self, bundle: Sha256) -> frozenset[int]:
+        """Return the volumes that are said to be copied whole; only a hint.
+
+        ``bundle`` is the digest of the bundle's manifest.
 
         Raises:
-            DigestMismatchError: A chunk, or the whole, is not what was signed.
-            MissingError: A chunk is not on the volume.
-            StorageFaultError: The disk refused; good chunks stay for a resumed copy.
+            StorageFaultError: The disk refused.
         """
-        part = self._part(artifact.sha256)
-        journal = self._journal(artifact.sha256)
+        path = self._volumes(bundle)
         try:
-            with _open_private(part) as copy, _open_private(journal) as log:
-                _copy_chunks(volume, artifact, copy=copy, log=log, progress=progress)
-            with part.open("rb") as copy:
-                # Forget the pages just written, so that this reads the disk.
-                os.posix_fadvise(copy.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-                check_reader(
-                    copy,
-                    sha256=artifact.sha256,
-                    size_bytes=artifact.size_bytes,
-                    where=artifact.path,
-                )
+            return read_claims(path)
         except OSError as error:
-            raise StorageFaultError(
-                "cannot be copied to this host",
-                where=str(part),
-                actual=error.strerror or "",
-                hint="Free space or repair the disk, then import again: what was "
-                "copied so far is kept.",
-            ) from error
-        return Staged(sha256=artifact.sha256, path=part)
+            raise _fault("cannot be read", path, error) from error
 
-    def purge(self, *, keep: Collection[Sha256] = ()) -> None:
+    def finish_volumes(self, bundle: Sha256, numbers: Iterable[int]) -> None:
+        """Remember that these volumes were copied whole.
+
+        Raises:
+            StorageFaultError: The disk refused.
+        """
+        path = self._volumes(bundle)
+        try:
+            journal = Journal(path)
+            try:
+                for number in sorted(set(numbers) - journal.claimed):
+                    journal.add(number)
+            finally:
+                journal.close()
+        except OSError as error:
+            raise _fault("cannot be written", path, error) from error
+
+    def forget(self, sha256: Sha256) -> None:
+        """Remove the copy of that digest, finished or not, and what is said of it.
+
+        Raises:
+            StorageFaultError: The disk refused.
+        """
+        for path in (self._part(sha256), self._journal(sha256)):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise _fault("cannot be removed", path, error) from error
+
+    def purge(
+        self, *, keep: Collection[Sha256] = (), bundle: Sha256 | None = None
+    ) -> None:
         """Remove everything but the unfinished copies of ``keep``.
+
+        ``bundle`` is the digest of the manifest of the bundle that they are of.
 
         Raises:
             StorageFaultError: The disk refused.
         """
         kept = {path for sha in keep for path in (self._part(sha), self._journal(sha))}
+        if bundle is not None:
+            kept.add(self._volumes(bundle))
         try:
             for path in self._folder.iterdir():
                 if path not in kept:
                     _remove(path)
         except OSError as error:
-            raise StorageFaultError(
-                "cannot be emptied",
-                where=str(self._folder),
-                actual=error.strerror or "",
-            ) from error
+            raise _fault("cannot be emptied", self._folder, error) from error
 
     def _part(self, sha256: Sha256) -> Path:
         return self._folder / f"{sha256}{PART}"
@@ -132,105 +163,12 @@ class Staging:
     def _journal(self, sha256: Sha256) -> Path:
         return self._folder / f"{sha256}{JOURNAL}"
 
-
-def _copy_chunks(
-    volume: Volume,
-    artifact: Artifact,
-    *,
-    copy: FileIO,
-    log: FileIO,
-    progress: Progress,
-) -> None:
-    done = _journalled(log)
-    offset = 0
-    for index, chunk in enumerate(artifact.chunks):
-        if index in done and _holds(copy, chunk, offset=offset):
-            progress(chunk.size_bytes)
-        else:
-            copy.seek(offset)
-            _copy_chunk(volume, chunk, copy=copy, progress=progress)
-            _write_all(log, f"{index}\n".encode())
-            os.fsync(log.fileno())
-        offset += chunk.size_bytes
-    copy.truncate(offset)
-    os.fsync(copy.fileno())
+    def _volumes(self, bundle: Sha256) -> Path:
+        return self._folder / f"{bundle}{VOLUMES}"
 
 
-def _copy_chunk(
-    volume: Volume, chunk: Chunk, *, copy: FileIO, progress: Progress
-) -> None:
-    where = chunk_path(chunk.sha256)
-
-    def keep(block: bytes) -> None:
-        try:
-            _write_all(copy, block)
-        except OSError as error:
-            raise _WriteError(error) from error
-        progress(len(block))
-
-    with volume.open(where) as source:
-        try:
-            check_reader(
-                source,
-                sha256=chunk.sha256,
-                size_bytes=chunk.size_bytes,
-                where=where,
-                sink=keep,
-            )
-        except OSError as error:
-            raise StorageFaultError(
-                "cannot be read from the medium",
-                where=where,
-                actual=error.strerror or "",
-                hint="Clean or replace the medium, then import again: what was "
-                "copied so far is kept.",
-            ) from error
-        except _WriteError as error:
-            raise error.cause from error
-    os.fsync(copy.fileno())
-
-
-class _WriteError(Exception):
-    """Keeps a disk that refuses to write apart from a medium that refuses to read."""
-
-    def __init__(self, cause: OSError) -> None:
-        super().__init__(cause)
-        self.cause = cause
-
-
-def _open_private(path: Path) -> FileIO:
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=0)
-
-
-def _write_all(file: FileIO, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[file.write(rest) :]
-
-
-def _journalled(log: FileIO) -> frozenset[int]:
-    """Return the chunks said to be on disk; a last line cut by a crash is ignored.
-
-    The cut line is cut off, so that the next one starts at its beginning.
-    """
-    data = log.read(MAX_JOURNAL_BYTES)
-    whole = data[: data.rfind(b"\n") + 1]
-    log.seek(len(whole))
-    log.truncate()
-    return frozenset(int(line) for line in whole.split() if line.isdigit())
-
-
-def _holds(copy: FileIO, chunk: Chunk, *, offset: int) -> bool:
-    state = hashlib.sha256()
-    end = offset + chunk.size_bytes
-    while offset < end:
-        block = os.pread(copy.fileno(), min(BLOCK_BYTES, end - offset), offset)
-        if not block:
-            return False
-        state.update(block)
-        offset += len(block)
-    return state.hexdigest() == chunk.sha256
+def _fault(problem: str, path: Path, error: OSError) -> StorageFaultError:
+    return StorageFaultError(problem, where=str(path), actual=error.strerror or "")
 
 
 def _remove(path: Path) -> None:

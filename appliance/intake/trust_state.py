@@ -9,13 +9,17 @@ Functions take a connection in a transaction and do not commit.
 import datetime as dt
 from dataclasses import dataclass
 
-from securesystemslib.signer import Key
 from sqlalchemy import Connection, delete, insert, select
 
 from appliance.clock import rfc3339
 from appliance.db.tables import TrustFileRow, TrustFloorRow
 from bundleformat.errors import MissingError, UsageError
-from bundleformat.trust import TrustFloor, TrustState, compliance_keys
+from bundleformat.trust import (
+    ComplianceKeys,
+    TrustFloor,
+    TrustState,
+    compliance_of,
+)
 
 HINT = "Run: sallyport trust init --root FILE --fingerprint HEX"
 
@@ -71,7 +75,25 @@ def load(connection: Connection, channel: str) -> ChannelTrust:
     if not state.files:
         raise MissingError("no trust root for this channel", where=channel, hint=HINT)
     return ChannelTrust(
-        channel=channel, state=state, floor=_load_floor(connection, channel)
+        channel=channel, state=state, floor=load_floor(connection, channel)
+    )
+
+
+def load_floor(connection: Connection, channel: str) -> TrustFloor | None:
+    """Return the floor of ``channel``, also where its trust state is gone."""
+    row = connection.execute(
+        select(
+            TrustFloorRow.root_version,
+            TrustFloorRow.bundle_version,
+            TrustFloorRow.time_floor,
+        ).where(TrustFloorRow.channel == channel)
+    ).one_or_none()
+    if row is None:
+        return None
+    return TrustFloor(
+        root_version=row.root_version,
+        bundle_version=row.bundle_version,
+        time_floor=dt.datetime.fromisoformat(row.time_floor),
     )
 
 
@@ -108,27 +130,10 @@ def save(
         )
 
 
-def all_compliance_keys(connection: Connection) -> tuple[Key, ...]:
-    """Return the keys that may sign site certificates: every channel's root's."""
-    return tuple(
-        key
+def all_compliance_keys(connection: Connection) -> tuple[ComplianceKeys, ...]:
+    """Return the keys that may sign site certificates, by channel; none is empty."""
+    found = (
+        compliance_of(load(connection, channel).state)
         for channel in channels(connection)
-        for key in compliance_keys(load(connection, channel).state).values()
     )
-
-
-def _load_floor(connection: Connection, channel: str) -> TrustFloor | None:
-    row = connection.execute(
-        select(
-            TrustFloorRow.root_version,
-            TrustFloorRow.bundle_version,
-            TrustFloorRow.time_floor,
-        ).where(TrustFloorRow.channel == channel)
-    ).one_or_none()
-    if row is None:
-        return None
-    return TrustFloor(
-        root_version=row.root_version,
-        bundle_version=row.bundle_version,
-        time_floor=dt.datetime.fromisoformat(row.time_floor),
-    )
+    return tuple(channel for channel in found if channel.keys)

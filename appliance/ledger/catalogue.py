@@ -15,6 +15,7 @@ from appliance.ledger.fields import (
     DECIMAL,
     FLAG,
     INTEGER,
+    REASON,
     SEQ,
     SHA256,
     TIME,
@@ -38,9 +39,23 @@ class Event(StrEnum):
     TRUST_INITIALISED = "trust.initialised"
     TRUST_UPDATED = "trust.updated"
     SITE_CERT_INSTALLED = "site.cert_installed"
+    BUNDLE_VERIFIED = "bundle.verified"
+    BUNDLE_COPIED = "bundle.copied"
+    BUNDLE_EXAMINED = "bundle.examined"
+    BUNDLE_POLICIES_CHECKED = "bundle.policies_checked"
+    BUNDLE_ENVIRONMENTS_INSTALLED = "bundle.environments_installed"
+    BUNDLE_LOADED = "bundle.loaded"
+    BUNDLE_ADMITTED = "bundle.admitted"
+    BUNDLE_EXPIRY_ACCEPTED = "bundle.expiry_accepted"
     BUNDLE_IMPORTED = "bundle.imported"
     BUNDLE_REPAIRED = "bundle.repaired"
     BUNDLE_REFUSED = "bundle.refused"
+    GENERATION_ACTIVATED = "generation.activated"
+    MODEL_REMOVED = "model.removed"
+    MODEL_RESTORED = "model.restored"
+    STORE_COLLECTED = "store.collected"
+    STORE_REPAIRED = "store.repaired"
+    RECEIPTS_EXPORTED = "receipts.exported"
     SERVER_STARTED = "server.started"
     SERVER_STOPPED = "server.stopped"
     ENGINE_CRASHED = "engine.crashed"
@@ -115,6 +130,25 @@ _ARTIFACT = object_of(
     required={"kind": TOKEN, "name": TOKEN, "sha256": SHA256, "size_bytes": COUNT}
 )
 
+_BUNDLE = {"channel": TOKEN, "version": COUNT, "manifest_sha256": SHA256}
+"""What every record of a verified bundle calls it."""
+
+_SIGNED = {
+    "root_version": COUNT,
+    "signed_by": list_of(TOKEN),
+    "thresholds": object_of(
+        optional={
+            "root": COUNT,
+            "targets": COUNT,
+            "snapshot": COUNT,
+            "timestamp": COUNT,
+        }
+    ),
+    "profile": TOKEN,
+    "digest": TOKEN,
+}
+"""Who signed a bundle, and by which rules."""
+
 CATALOGUE: Mapping[Event, Terms] = {
     Event.LOG_CREATED: Terms(fields=object_of(required={"vkey": TOKEN, "tool": TOKEN})),
     Event.LOG_EXPORTED: Terms(fields=object_of(required={"size": SEQ, "tool": TOKEN})),
@@ -155,21 +189,63 @@ CATALOGUE: Mapping[Event, Terms] = {
             },
         )
     ),
+    Event.BUNDLE_VERIFIED: Terms(
+        fields=object_of(
+            required=_BUNDLE,
+            optional={**_SIGNED, "media": COUNT, "copy_bytes": COUNT},
+        )
+    ),
+    Event.BUNDLE_COPIED: Terms(
+        fields=object_of(
+            required=_BUNDLE,
+            optional={"files": COUNT, "copied_bytes": COUNT, "reused_bytes": COUNT},
+        )
+    ),
+    Event.BUNDLE_EXAMINED: Terms(
+        fields=object_of(
+            required=_BUNDLE,
+            optional={"models": COUNT, "wheels": COUNT, "provenance": COUNT},
+        )
+    ),
+    Event.BUNDLE_POLICIES_CHECKED: Terms(
+        fields=object_of(required=_BUNDLE, optional={"policies": COUNT})
+    ),
+    Event.BUNDLE_ENVIRONMENTS_INSTALLED: Terms(
+        fields=object_of(required=_BUNDLE, optional={"environments": list_of(TOKEN)})
+    ),
+    Event.BUNDLE_LOADED: Terms(
+        fields=object_of(required=_BUNDLE, optional={"loaded": list_of(TOKEN)})
+    ),
+    Event.BUNDLE_ADMITTED: Terms(
+        fields=object_of(required=_BUNDLE, optional={"files": COUNT})
+    ),
+    Event.BUNDLE_EXPIRY_ACCEPTED: Terms(
+        fields=object_of(
+            required={**_BUNDLE, "expired": TIME},
+            optional={"operator_uid": COUNT, "reason": REASON, "grace_days": COUNT},
+        )
+    ),
     Event.BUNDLE_IMPORTED: Terms(
         fields=object_of(
-            required={"channel": TOKEN, "version": COUNT, "manifest_sha256": SHA256},
+            required=_BUNDLE,
             optional={
+                **_SIGNED,
                 "generation": COUNT,
-                "root_version": COUNT,
-                "signed_by": list_of(TOKEN),
                 "artifacts": list_of(_ARTIFACT),
                 "size_bytes": COUNT,
+                "checks": list_of(TOKEN),
+                "operator_uid": COUNT,
+                "media": COUNT,
+                "copied_bytes": COUNT,
+                "reused_bytes": COUNT,
+                "environments": list_of(TOKEN),
+                "not_allowed_here": list_of(TOKEN),
             },
         )
     ),
     Event.BUNDLE_REPAIRED: Terms(
         fields=object_of(
-            required={"channel": TOKEN, "version": COUNT, "manifest_sha256": SHA256},
+            required=_BUNDLE,
             optional={"generation": COUNT, "artifacts": list_of(_ARTIFACT)},
         )
     ),
@@ -184,6 +260,49 @@ CATALOGUE: Mapping[Event, Terms] = {
             },
         ),
         outcomes=(Outcome.REFUSED, Outcome.ERROR),
+    ),
+    Event.GENERATION_ACTIVATED: Terms(
+        fields=object_of(
+            required={
+                "channel": TOKEN,
+                "version": COUNT,
+                "manifest_sha256": SHA256,
+                "generation": COUNT,
+                "reason": TOKEN,
+            },
+            optional={"previous_generation": COUNT, "previous_version": COUNT},
+        )
+    ),
+    Event.MODEL_REMOVED: Terms(
+        fields=object_of(required={"model": _MODEL, "channel": TOKEN, "version": COUNT})
+    ),
+    Event.MODEL_RESTORED: Terms(
+        fields=object_of(required={"model": _MODEL, "channel": TOKEN, "version": COUNT})
+    ),
+    Event.STORE_COLLECTED: Terms(
+        fields=object_of(
+            required={"files": COUNT, "size_bytes": COUNT, "keep": COUNT},
+            optional={"environments": COUNT, "generations": list_of(COUNT)},
+        )
+    ),
+    Event.STORE_REPAIRED: Terms(
+        fields=object_of(
+            required={"files": COUNT, "size_bytes": COUNT, "operator_uid": COUNT},
+            optional={
+                "artifacts": list_of(_ARTIFACT),
+                "generations": list_of(COUNT),
+                "media": COUNT,
+                "copied_bytes": COUNT,
+                "reused_bytes": COUNT,
+                "lacking": COUNT,
+            },
+        )
+    ),
+    Event.RECEIPTS_EXPORTED: Terms(
+        fields=object_of(
+            required={"size": SEQ, "receipts": COUNT, "tool": TOKEN},
+            optional={"channel": TOKEN, "version": COUNT},
+        )
     ),
     Event.SERVER_STARTED: Terms(
         fields=object_of(

@@ -9,10 +9,6 @@ folder appears complete, synced to disk, or not at all.
 import datetime as dt
 import hashlib
 import os
-import secrets
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,19 +18,14 @@ from sqlalchemy import Connection, Engine, select
 
 from appliance.db.session import reader
 from appliance.db.tables import RecordRow
-from appliance.durable import sync_folder
 from appliance.ledger import verifier
 from appliance.ledger.append import append
 from appliance.ledger.events import Draft, Event, Outcome, timestamp
 from appliance.ledger.head import LogIdentity, read_note, read_verified_head
 from appliance.ledger.merkle import Frontier, leaf_hash
 from appliance.ledger.note import sign_note
-from bundleformat.errors import (
-    ConflictError,
-    DigestMismatchError,
-    MissingError,
-    StorageFaultError,
-)
+from appliance.ledger.out_folder import check_place, partial_folder, write_new
+from bundleformat.errors import DigestMismatchError
 
 MANIFEST_TITLE = "sallyport export manifest v1"
 """First line of the note that signs a manifest; no checkpoint can begin with it."""
@@ -94,10 +85,10 @@ def export(
         AuditUnavailableError: The ledger's head is damaged.
         StorageFaultError: The medium refused, or is full.
     """
-    _check_place(folder)
+    check_place(folder)
     with engine.begin() as connection:
         _record_export(connection, log=log, signer=signer, now=now, tool=tool)
-    with _partial_folder(folder) as partial:
+    with partial_folder(folder) as partial:
         with reader(engine).begin() as connection:
             head = read_verified_head(connection, log=log)
             files = [
@@ -123,20 +114,6 @@ def export(
     )
 
 
-def _check_place(folder: Path) -> None:
-    if os.path.lexists(folder):
-        raise ConflictError(
-            "something of that name is there",
-            where=str(folder),
-            hint="Name a folder that does not exist yet.",
-        )
-    if not folder.absolute().parent.is_dir():
-        raise MissingError(
-            "the folder it should lie in does not exist",
-            where=str(folder.absolute().parent),
-        )
-
-
 def _record_export(
     connection: Connection,
     *,
@@ -152,28 +129,6 @@ def _record_export(
         fields={"size": str(size + 1), "tool": tool},
     )
     append(connection, [draft], log=log, signer=signer, now=now)
-
-
-@contextmanager
-def _partial_folder(folder: Path) -> Iterator[Path]:
-    """Yield a folder that becomes ``folder`` on success and vanishes on failure."""
-    final = folder.absolute()
-    partial = final.with_name(f".{final.name}.{secrets.token_hex(4)}.partial")
-    try:
-        partial.mkdir(mode=0o700)
-        try:
-            yield partial
-            sync_folder(partial)
-            partial.rename(final)
-            sync_folder(final.parent)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    except OSError as error:
-        raise StorageFaultError(
-            "the export cannot be written",
-            where=str(folder),
-            actual=str(error.strerror),
-        ) from error
 
 
 def _write_records(connection: Connection, path: Path, *, head: Frontier) -> _File:
@@ -204,10 +159,7 @@ def _write_records(connection: Connection, path: Path, *, head: Frontier) -> _Fi
 
 
 def _write(path: Path, data: bytes) -> _File:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    write_new(path, data)
     digest = hashlib.sha256(data).hexdigest()
     return _File(path=path.name, sha256=digest, size_bytes=len(data))
 

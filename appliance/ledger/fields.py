@@ -1,7 +1,8 @@
 """The kinds of value a record's field may hold.
 
 None of them accepts whitespace or more than 200 characters, so prompts,
-completions and error texts cannot reach a record even by mistake. Each kind
+completions and error texts cannot reach a record even by mistake. The one exception
+is a reason that a person gives at the command line. Each kind
 returns the value in its one encoding or raises ``ValueError`` naming the field,
 never its value. Numbers are integers below 2**53; anything else travels as text.
 Source: RFC 8785, section 3.2.2.3; RFC 8259, section 6.
@@ -21,6 +22,9 @@ Kind: TypeAlias = Callable[[object, str], JSON]
 
 MAX_ITEMS = 1_024
 """Longest list in a record. Unit: items."""
+
+MAX_REASON_CHARACTERS = 200
+"""Longest reason in a record. Unit: characters."""
 
 EXACT_INTEGER = 2**53
 """Integers from here on are not exact in every JSON reader."""
@@ -68,6 +72,18 @@ def COUNT(value: object, where: str) -> JSON:  # noqa: N802 - a kind like its si
     if type(value) is int and 0 <= value < EXACT_INTEGER:
         return value
     raise ValueError(f"{where}: not an integer from 0 to 2**53 - 1")
+
+
+def REASON(value: object, where: str) -> JSON:  # noqa: N802 - a kind like its siblings
+    """Accept why a person decided something, in their words and on one line."""
+    if (
+        isinstance(value, str)
+        and value.isprintable()
+        and value.strip()
+        and len(value) <= MAX_REASON_CHARACTERS
+    ):
+        return value
+    raise ValueError(f"{where}: not a line of 1 to {MAX_REASON_CHARACTERS} characters")
 
 
 def list_of(kind: Kind) -> Kind:

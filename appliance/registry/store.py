@@ -6,15 +6,19 @@ is visible to anybody is what an active generation names.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 from appliance.durable import sync_folder
+from appliance.registry.catalogue import ActiveModel, StoredFile
 from bundleformat.digest import Sha256, check_reader
 from bundleformat.errors import DigestMismatchError, MissingError, StorageFaultError
 
 READ_ONLY = 0o444
 """Mode of every stored file."""
+
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Store:
@@ -23,9 +27,18 @@ class Store:
     def __init__(self, root: Path) -> None:
         self._folder = root / "sha256"
 
+    @property
+    def folder(self) -> Path:
+        """The folder that holds every stored file, and nothing else."""
+        return self._folder
+
     def path_of(self, sha256: Sha256) -> Path:
         """Return where a file of that digest is, or would be."""
         return self._folder / sha256
+
+    def paths_of(self, model: ActiveModel) -> tuple[Path, ...]:
+        """Return where the files of a model are, in their order."""
+        return tuple(self.path_of(part.sha256) for part in model.parts)
 
     def has(self, sha256: Sha256) -> bool:
         """Return whether a file of that digest was admitted; its bytes are not read.
@@ -39,23 +52,71 @@ class Store:
         except OSError as error:
             raise storage_fault("cannot be looked for", path, error) from error
 
-    def holds_intact(self, sha256: Sha256, *, size_bytes: int) -> bool:
+    def holds_intact(
+        self,
+        sha256: Sha256,
+        *,
+        size_bytes: int,
+        progress: Callable[[int], object] = lambda _count: None,
+    ) -> bool:
         """Return whether the stored bytes, read again now, are those admitted.
+
+        ``progress`` is told of each run of bytes as it was read.
 
         Raises:
             StorageFaultError: The disk could not be read.
         """
         path = self.path_of(sha256)
         try:
-            with path.open("rb") as file:
+            # A link or a pipe in its place is not the file that was admitted.
+            with os.fdopen(os.open(path, _FLAGS), "rb") as file:
                 check_reader(
-                    file, sha256=sha256, size_bytes=size_bytes, where=str(path)
+                    file,
+                    sha256=sha256,
+                    size_bytes=size_bytes,
+                    where=str(path),
+                    sink=lambda block: progress(len(block)),
                 )
         except (FileNotFoundError, DigestMismatchError):
             return False
         except OSError as error:
             raise storage_fault("cannot be read", path, error) from error
         return True
+
+    def lost(
+        self,
+        file: StoredFile,
+        *,
+        progress: Callable[[int], object] = lambda _count: None,
+    ) -> str:
+        """Return what is wrong with a file that is needed, or an empty string.
+
+        It is ``missing``, ``damaged`` or ``unreadable``: a decayed disk often says
+        so with an error instead of other bytes.
+        """
+        try:
+            if self.holds_intact(
+                file.sha256, size_bytes=file.size_bytes, progress=progress
+            ):
+                return ""
+            return "damaged" if self.has(file.sha256) else "missing"
+        except StorageFaultError:
+            return "unreadable"
+
+    def remove(self, sha256: Sha256) -> None:
+        """Forget the file of that digest; one that is not there is forgotten.
+
+        A process that has it open goes on reading it. The caller MUST know that
+        no generation that can still be activated needs it.
+
+        Raises:
+            StorageFaultError: The disk refused.
+        """
+        path = self.path_of(sha256)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise storage_fault("cannot be removed", path, error) from error
 
     def open(self, sha256: Sha256) -> BinaryIO:
         """Return the file of that digest, open for reading.
@@ -71,7 +132,7 @@ class Store:
             raise MissingError(
                 "not in the store",
                 where=sha256,
-                hint="Import the bundle that carries it again.",
+                hint="Run: sallyport store repair MEDIUM, with a medium of its bundle.",
             ) from error
         except OSError as error:
             raise storage_fault("cannot be opened", path, error) from error

@@ -9,9 +9,6 @@ from typing import Any
 import pytest
 
 from appliance.errors import EngineUnavailableError
-from appliance.import_flow import (
-    import_bundle,
-)
 from appliance.intake.examine import examine_model
 from bundleformat.errors import (
     ConflictError,
@@ -24,7 +21,7 @@ from bundleformat.errors import (
 )
 from bundleformat.gguf import ModelFacts
 from tests.support.gguf_bytes import RawGguf, number
-from tests.support.importing import Host, new_host, refuse
+from tests.support.importing import Host, import_bundle, new_host, refuse
 from tests.support.publisher import TERMS, Published, publish_bundle
 
 
@@ -56,19 +53,19 @@ def test_a_model_that_is_not_what_the_manifest_says_is_refused(
     host.close()
 
 
-def die(path: Path, *, where: str) -> ModelFacts:
+def die(*paths: Path, where: str) -> ModelFacts:
     """Stand for an examiner that the model kills."""
-    raise InternalFaultError("the examiner died", where=f"{where} {path.name}")
+    raise InternalFaultError("the examiner died", where=f"{where} {paths[0].name}")
 
 
-def unreadable(path: Path, *, where: str) -> ModelFacts:
+def unreadable(*paths: Path, where: str) -> ModelFacts:
     """Stand for a disk that cannot give the copy to the examiner."""
-    raise StorageFaultError("cannot be read", where=f"{where} {path.name}")
+    raise StorageFaultError("cannot be read", where=f"{where} {paths[0].name}")
 
 
-def load_never(path: Path) -> None:
+def load_never(paths: tuple[Path, ...]) -> None:
     """Stand for an engine that cannot load the model."""
-    raise EngineUnavailableError("the engine died", where=path.name)
+    raise EngineUnavailableError("the engine died", where=paths[0].name)
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import AuditUnavailableError, HostNotReadyError
-from appliance.import_flow import (
-    Observer,
-    Step,
-    import_bundle,
-)
+from appliance.import_host import Observer, Step
 from appliance.intake.examine import examine_model
 from appliance.intake.lock import hold_import_lock
 from appliance.registry import catalogue
@@ -22,7 +18,7 @@ from bundleformat.errors import (
     FaultError,
     StorageFaultError,
 )
-from tests.support.importing import Host
+from tests.support.importing import Host, import_bundle
 from tests.support.publisher import Published, next_version, publish_bundle
 
 

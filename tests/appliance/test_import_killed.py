@@ -6,42 +6,31 @@ import shutil
 import signal
 import subprocess
 import sys
-import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection
 
-from appliance.import_flow import Imported, Observer, Step, import_bundle
+from appliance.import_host import Imported, Observer, Step
 from appliance.intake.examine import examine_model
 from appliance.ledger.events import Draft
 from appliance.ledger.recover import fsck
 from bundleformat.errors import StorageFaultError
 from tests.support.gguf_writer import TinyModel, write_model
-from tests.support.importing import Host, examine_here, new_host, open_host
+from tests.support.importing import (
+    Host,
+    examine_here,
+    import_bundle,
+    new_host,
+    open_host,
+)
+from tests.support.killing import FILE_EVENTS, SURVIVED, Countdown, in_child
 from tests.support.publisher import Published, publish_bundle
 
 CHUNK_BYTES = 48 * 1024
-SURVIVED = 17
 REFUSED = 18
-
-FILE_EVENTS = frozenset(
-    {
-        "open",
-        "os.chmod",
-        "os.mkdir",
-        "os.remove",
-        "os.rename",
-        "os.rmdir",
-        "os.truncate",
-        "shutil.rmtree",
-        "sqlite3.connect",
-        "subprocess.Popen",
-    }
-)
-"""Audit events of CPython at which something on the disk is about to change."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,32 +75,6 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
 @pytest.fixture
 def home(scene: Scene, tmp_path: Path) -> Path:
     return shutil.copytree(scene.home, tmp_path / "home")
-
-
-class Countdown:
-    """Kills this process, as ``kill -9`` would, when it was asked often enough."""
-
-    def __init__(self, points: int) -> None:
-        self._left = points
-
-    def pass_point(self, *_: object) -> None:
-        self._left -= 1
-        if self._left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-def in_child(deed: Callable[[], int]) -> int:
-    """Return the exit status of ``deed`` in a forked child, or minus its signal."""
-    sys.stdout.flush()
-    child = os.fork()
-    if child == 0:
-        try:
-            status = deed()
-        except BaseException:  # noqa: BLE001 - the child must not return into the test
-            traceback.print_exc()
-            status = 1
-        os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def import_and_die(home: Path, medium: Path, *, at: Step) -> int:

@@ -5,20 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from appliance.import_flow import (
-    Observer,
-    import_bundle,
-    inspect_bundle,
-    preview_import,
-    verify_bundle,
-)
+from appliance.import_host import Observer
 from bundleformat.errors import (
     DigestMismatchError,
     MalformedError,
     RefusalError,
 )
 from bundleformat.layout import chunk_path
-from tests.support.importing import Host, middle_chunk
+from tests.support.importing import (
+    Host,
+    import_bundle,
+    inspect_bundle,
+    middle_chunk,
+    preview_import,
+    verify_bundle,
+)
 from tests.support.publisher import Published, next_version, publish_bundle
 
 
@@ -98,7 +99,8 @@ def test_inspect_and_verify_change_nothing(host: Host, bundle: Published) -> Non
     seen: list[tuple[int, int]] = []
     observer = Observer(on_progress=lambda *pair: seen.append(pair))
     checked = verify_bundle(host.parts(), bundle.folder, observer=observer)
-    assert looked.manifest == checked.manifest == bundle.manifest
+    assert looked.manifest == checked.bundle.manifest == bundle.manifest
+    assert checked.whole
     assert seen[-1][0] == seen[-1][1]
     middle_chunk(bundle).write_bytes(b"x")
     inspect_bundle(host.parts(), bundle.folder)

@@ -10,12 +10,8 @@ import pytest
 from sqlalchemy import Connection
 
 from appliance.errors import AuditUnavailableError
-from appliance.import_flow import (
-    Observer,
-    Step,
-    import_bundle,
-)
-from appliance.ledger.events import Draft
+from appliance.import_host import Observer, Step
+from appliance.ledger.events import Draft, Event
 from bundleformat.errors import (
     DigestMismatchError,
     EquivocationError,
@@ -27,7 +23,14 @@ from bundleformat.errors import (
 from bundleformat.gguf import ModelFacts
 from bundleformat.layout import chunk_path
 from tests.support.gguf_writer import TinyModel, write_model
-from tests.support.importing import CHUNK_BYTES, Host, middle_chunk, new_host, refuse
+from tests.support.importing import (
+    CHUNK_BYTES,
+    Host,
+    import_bundle,
+    middle_chunk,
+    new_host,
+    refuse,
+)
 from tests.support.publisher import Published, next_version, publish_bundle
 
 
@@ -132,8 +135,8 @@ def test_a_medium_gone_after_the_copy_does_not_matter(
 def test_a_medium_refused_by_its_metadata_cannot_cost_another_its_unfinished_copy(
     host: Host, bundle: Published, tmp_path: Path, tiny: Path
 ) -> None:
-    def fail(path: Path, *, where: str) -> ModelFacts:
-        raise StorageFaultError("cannot be read", where=f"{where} {path.name}")
+    def fail(*paths: Path, where: str) -> ModelFacts:
+        raise StorageFaultError("cannot be read", where=f"{where} {paths[0].name}")
 
     with pytest.raises(StorageFaultError):
         import_bundle(host.parts(examine=fail), bundle.folder)
@@ -160,7 +163,7 @@ def test_a_medium_that_cannot_be_opened_as_a_folder_is_refused_on_record(
 ) -> None:
     medium = tmp_path / "medium"
     medium.write_bytes(b"an image that nobody mounted")
-    refuse(host, medium, MissingError)
+    refuse(host, medium, MalformedError)
     assert json.loads(host.events("bundle.refused")[0])["step"] == "lock"
 
 
@@ -177,22 +180,25 @@ def test_a_refusal_is_on_record_before_its_copies_are_removed(
     host: Host, bundle: Published
 ) -> None:
     def append(connection: Connection, drafts: Sequence[Draft]) -> object:
-        assert list(host.staging.iterdir()) != []
+        refused = drafts[0].event is Event.BUNDLE_REFUSED
+        assert (list(host.staging.iterdir()) != []) is refused
         return host.append(connection, drafts)
 
-    middle_chunk(bundle).unlink()
-    refuse(
-        host, bundle.folder, MissingError, replace(host.parts(), append_records=append)
-    )
+    middle_chunk(bundle).write_bytes(b"x")
+    parts = replace(host.parts(), append_records=append)
+    refuse(host, bundle.folder, DigestMismatchError, parts)
 
 
 def test_a_refusal_that_cannot_be_recorded_still_leaves_no_copy(
     host: Host, bundle: Published
 ) -> None:
-    def fail(_connection: object, _drafts: object) -> None:
-        raise AuditUnavailableError("the ledger cannot write")
+    def fail_at_refusals(connection: Connection, drafts: Sequence[Draft]) -> object:
+        if drafts[0].event is Event.BUNDLE_REFUSED:
+            raise AuditUnavailableError("the ledger cannot write")
+        return host.append(connection, drafts)
 
-    middle_chunk(bundle).unlink()
+    middle_chunk(bundle).write_bytes(b"x")
+    parts = replace(host.parts(), append_records=fail_at_refusals)
     with pytest.raises(AuditUnavailableError):
-        import_bundle(replace(host.parts(), append_records=fail), bundle.folder)
+        import_bundle(parts, bundle.folder)
     assert list(host.staging.iterdir()) == []

@@ -8,18 +8,13 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import AuditUnavailableError
-from appliance.import_flow import (
-    Observer,
-    Step,
-    import_bundle,
-    preview_import,
-)
+from appliance.import_host import Observer, Step
 from bundleformat.digest import sha256_of
 from bundleformat.errors import (
     DigestMismatchError,
     StorageFaultError,
 )
-from tests.support.importing import Host, middle_chunk
+from tests.support.importing import Host, import_bundle, middle_chunk, preview_import
 from tests.support.publisher import Published, next_version, publish_bundle
 from tests.support.real_host import commission, serving
 
@@ -69,7 +64,12 @@ def test_a_damaged_file_of_the_active_bundle_is_repaired_and_recorded(
     lost = bundle.manifest.artifacts[index]
     assert (again.already_active, again.repaired) == (True, (lost.name,))
     assert again.generation == first.generation
-    new_only = {Step.CHECK_POLICIES, Step.TRIAL_LOAD, Step.ACTIVATE}
+    new_only = {
+        Step.CHECK_POLICIES,
+        Step.INSTALL_ENVIRONMENTS,
+        Step.TRIAL_LOAD,
+        Step.ACTIVATE,
+    }
     assert seen == [step for step in Step if step not in new_only]
     # ``active`` reads every stored byte again.
     assert host.active() == {"main": 1}

@@ -10,21 +10,14 @@ from securesystemslib.signer import CryptoSigner
 from sqlalchemy import text
 from tuf.api.metadata import Root
 
-from appliance.import_flow import (
-    Imported,
-    ImportPlan,
-    Observer,
-    Step,
-    import_bundle,
-    preview_import,
-)
+from appliance.import_host import Imported, ImportPlan, Observer, Step
 from appliance.intake import trust_state
 from appliance.registry import catalogue
 from bundleformat.digest import sha256_of
 from bundleformat.errors import ConflictError, EquivocationError
 from bundleformat.manifest import encode_manifest
 from bundleformat.trust import TrustFloor, TrustState
-from tests.support.importing import Host, refuse
+from tests.support.importing import Host, import_bundle, preview_import, refuse
 from tests.support.publisher import (
     Keys,
     Published,

@@ -17,6 +17,7 @@ from bundleformat.manifest import (
     FORMAT,
     Artifact,
     Chunk,
+    Digest,
     Kind,
     Manifest,
     ModelTerms,
@@ -46,14 +47,20 @@ TERMS = st.builds(
     ),
     architecture=PRINTABLE,
     context_length=st.integers(1, 2**31 - 1),
+    intended_use=st.none() | PRINTABLE,
+    review_by=st.none() | st.dates().map(lambda day: day.isoformat()),
 )
 
 
 @st.composite
-def artifacts(draw: st.DrawFn, kind: Kind, name: str) -> Artifact:
+def artifacts(draw: st.DrawFn, kind: Kind, name: str, digest: Digest) -> Artifact:
+    def long(sha256: str) -> str | None:
+        return sha256 + sha256[:32] if digest == "sha384" else None
+
+    whole = draw(DIGESTS)
     # The size follows from the digest, so that no chunk has two sizes.
     chunks = tuple(
-        Chunk(sha256=digest, size_bytes=int(digest[:4], 16) + 1)
+        Chunk(sha256=digest, size_bytes=int(digest[:4], 16) + 1, sha384=long(digest))
         for digest in draw(st.lists(DIGESTS, min_size=1, max_size=3))
     )
     return Artifact(
@@ -61,7 +68,8 @@ def artifacts(draw: st.DrawFn, kind: Kind, name: str) -> Artifact:
         name=parse_name(name),
         path=parse_path(f"{FOLDERS[kind]}/{name}.bin"),
         size_bytes=sum(chunk.size_bytes for chunk in chunks),
-        sha256=draw(DIGESTS),
+        sha256=whole,
+        sha384=long(whole),
         chunks=chunks,
         model=draw(TERMS) if kind == "model" else None,
     )
@@ -69,11 +77,12 @@ def artifacts(draw: st.DrawFn, kind: Kind, name: str) -> Artifact:
 
 @st.composite
 def manifests(draw: st.DrawFn) -> Manifest:
+    digest: Digest = draw(st.sampled_from(("sha256", "sha384")))
     models = sorted(draw(st.sets(NAMES, max_size=3)))
     policies = sorted(draw(st.sets(NAMES, max_size=2)))
     found = [
-        *(draw(artifacts("model", name)) for name in models),
-        *(draw(artifacts("policy", name)) for name in policies),
+        *(draw(artifacts("model", name, digest)) for name in models),
+        *(draw(artifacts("policy", name, digest)) for name in policies),
     ]
     return Manifest(
         format=FORMAT,
@@ -81,6 +90,9 @@ def manifests(draw: st.DrawFn) -> Manifest:
         version=draw(st.integers(1, 2**31 - 1)),
         created=draw(MOMENTS),
         artifacts=tuple(sorted(found, key=lambda item: item.path)),
+        digest=digest,
+        purpose="content" if found else "trust",
+        minimum_version=draw(st.none() | st.just("0.1.0")),
     )
 
 
@@ -103,6 +115,8 @@ def example() -> dict[str, Any]:
         "channel": "main",
         "version": 1,
         "created": "2026-11-22T08:00:00Z",
+        "digest": "sha256",
+        "purpose": "content",
         "artifacts": [
             {
                 "kind": "model",
@@ -171,7 +185,23 @@ MALFORMED = [
     (put("created", "2026-13-22T08:00:00Z"), "created"),
     (put("artifacts", {}), "artifacts"),
     (put("artifacts", [1]), "artifacts[0]"),
-    (put(*MODEL, "kind", "wheel"), "artifacts[0].kind"),
+    (put("digest", "md5"), "digest"),
+    (drop("digest"), "digest"),
+    (put("digest", "sha384"), "artifacts[0].sha384"),
+    (put("purpose", "trust"), "purpose"),
+    (put("artifacts", []), "purpose"),
+    (put("minimum_version", "1.0"), "minimum_version"),
+    (put("minimum_version", "1.0.01"), "minimum_version"),
+    (put(*MODEL, "kind", "driver"), "artifacts[0].kind"),
+    (put(*MODEL, "kind", "wheel"), "artifacts[0].path"),
+    (put(*MODEL, "sha384", "a" * 96), "artifacts[0].sha384"),
+    (put(*TERM, "review_by", "2026-11-31"), "artifacts[0].model.review_by"),
+    (put(*TERM, "review_by", "20261130"), "artifacts[0].model.review_by"),
+    (put(*TERM, "intended_use", ""), "artifacts[0].model.intended_use"),
+    (put(*TERM, "intended_use", None), "artifacts[0].model.intended_use"),
+    (put(*TERM, "parts", [sha256_of(b"x" * 10)]), "artifacts[0].model.parts"),
+    (put(*TERM, "parts", ["0" * 64] * 2), "artifacts[0].model.parts"),
+    (put(*TERM, "parts", [sha256_of(b"x" * 10), "0" * 64]), "artifacts"),
     (put(*MODEL, "name", "../m"), "artifacts[0].name"),
     (put(*MODEL, "path", "models/../m"), "artifacts[0].path"),
     (put(*MODEL, "path", "/models/m"), "artifacts[0].path"),

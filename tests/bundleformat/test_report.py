@@ -11,7 +11,7 @@ from bundleformat.errors import (
     RefusalError,
     UsageError,
 )
-from bundleformat.report import error_lines, printable
+from bundleformat.report import error_lines, json_line, printable
 
 HOSTILE = "a\x1b[2J\r\u202eb\x9b1A\x7f\n\udc80"
 
@@ -70,3 +70,11 @@ def test_an_error_can_be_placed_inside_a_file() -> None:
         "Do it.",
     )
     assert RefusalError("no").inside("m.gguf").where == "m.gguf"
+
+
+def test_a_value_for_machines_cannot_drive_the_terminal_and_loses_nothing() -> None:
+    value = {"label": f'{HOSTILE}"\\', "licence": "für \U0001f600 \U000e0041"}
+    line = json_line(value)
+    assert line.isprintable()
+    assert json.loads(line) == value
+    assert "für" in line

@@ -74,7 +74,7 @@ def test_certificate_of_a_key_that_is_not_trusted_is_refused(keys: list[Any]) ->
 
 def test_foreign_signature_under_a_trusted_key_id_is_refused() -> None:
     foreign = json.loads(issue(certificate(), compliance_signer(1)))["signatures"][0]
-    forged = [{"keyid": KEYS[0].keyid, "sig": foreign["sig"]}]
+    forged = [{"keyid": KEYS[0].keys[0].keyid, "sig": foreign["sig"]}]
     assert type(refusal(envelope_with(signatures=forged))) is SignatureError
 
 
@@ -133,7 +133,7 @@ def test_url_safe_base64_is_refused() -> None:
     sig = value["signatures"][0]["sig"]
     assert set("+/") & set(sig)
     other = sig.replace("+", "-").replace("/", "_")
-    signatures = [{"keyid": KEYS[0].keyid, "sig": other}]
+    signatures = [{"keyid": KEYS[0].keys[0].keyid, "sig": other}]
     error = refusal(encode(value | {"signatures": signatures}))
     assert error.where == "site certificate: signatures[0].sig"
 

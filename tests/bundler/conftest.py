@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from bundler.cli import main
-from bundler.keys import create_key
-from bundler.passphrase import Passphrases
-from bundler.runtime import Runtime
+from bundler.cli.runtime import Runtime
+from bundler.signing.keys import create_key
+from bundler.signing.passphrase import Passphrases
 from tests.support.gguf_writer import write_model
 from tests.support.publisher import NOW
 

@@ -1,6 +1,6 @@
 import pytest
 
-from bundler.output import meter
+from bundler.cli.output import meter
 from bundler.progress import BarMeter, LineMeter, SilentMeter, size
 
 

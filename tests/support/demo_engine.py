@@ -26,12 +26,10 @@ RAMBLING = Sampling(temperature=2.0, seed=11, max_tokens=480)
 
 
 @contextlib.asynccontextmanager
-async def running(
-    model: Path = DEMO_MODEL, **settings: int
-) -> AsyncIterator[EngineSupervisor]:
+async def running(*models: Path, **settings: int) -> AsyncIterator[EngineSupervisor]:
     """A started engine with one compute thread, closed afterwards."""
     chosen = EngineSettings.model_validate({"threads": 1, **settings})
-    engine = EngineSupervisor(model, settings=chosen)
+    engine = EngineSupervisor(*(models or (DEMO_MODEL,)), settings=chosen)
     await engine.start()
     try:
         yield engine

@@ -51,9 +51,36 @@ class TinyModel:
 def write_model(path: Path, model: TinyModel | None = None) -> Path:
     """Write ``model`` to ``path`` and return the path."""
     chosen = model or TinyModel()
+    _write(gguf.GGUFWriter(str(path), chosen.architecture), chosen)
+    return path
+
+
+def write_split_model(
+    path: Path,
+    model: TinyModel | None = None,
+    *,
+    tensors: int = 6,
+    small_first: bool = False,
+) -> tuple[Path, ...]:
+    """Write ``model`` as parts of at most ``tensors`` each; return their paths.
+
+    ``path`` is that of the whole; parts lie beside it, named as llama.cpp does.
+    With ``small_first`` the first part holds metadata and no tensor.
+    """
+    chosen = model or TinyModel()
+    writer = gguf.GGUFWriter(
+        str(path),
+        chosen.architecture,
+        split_max_tensors=tensors,
+        small_first_shard=small_first,
+    )
+    _write(writer, chosen)
+    return tuple(sorted(path.parent.glob(f"{path.stem}-0*.gguf")))
+
+
+def _write(writer: gguf.GGUFWriter, chosen: TinyModel) -> None:
     if chosen.architecture not in ARCHITECTURES:
         raise ValueError(chosen.architecture)
-    writer = gguf.GGUFWriter(str(path), chosen.architecture)
     _add_hyperparameters(writer, chosen)
     _add_tokenizer(writer, chosen)
     _add_tensors(writer, chosen)
@@ -61,7 +88,6 @@ def write_model(path: Path, model: TinyModel | None = None) -> Path:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return path
 
 
 def _add_hyperparameters(writer: gguf.GGUFWriter, model: TinyModel) -> None:

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +11,22 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, Engine, text
 
+from appliance import import_flow, import_looks
 from appliance.db.session import create_database, open_database
-from appliance.import_flow import import_bundle
-from appliance.import_host import Examine, ImportHost
+from appliance.import_host import (
+    Asked,
+    Copies,
+    Examine,
+    Imported,
+    ImportHost,
+    ImportPlan,
+    Installed,
+    Observer,
+    Verified,
+)
 from appliance.intake import trust_state
+from appliance.intake.examine import examine_model
+from appliance.intake.host_facts import HostFacts
 from appliance.ledger.append import append
 from appliance.ledger.commission import commission, open_ledger
 from appliance.ledger.events import Draft
@@ -21,9 +34,12 @@ from appliance.ledger.head import LogIdentity
 from appliance.registry import catalogue
 from appliance.registry.store import Store
 from bundleformat.digest import sha256_of
-from bundleformat.errors import RefusalError
-from bundleformat.gguf import ModelFacts, read_facts
+from bundleformat.errors import InternalFaultError, RefusalError
+from bundleformat.gguf import ModelFacts
+from bundleformat.gguf_split import Part, read_model_facts
 from bundleformat.layout import chunk_path
+from bundleformat.manifest import Manifest
+from bundleformat.verify import VerifiedBundle
 from tests.support.publisher import NOW, Published
 
 CHUNK_BYTES = 48 * 1024
@@ -31,6 +47,16 @@ CHUNK_BYTES = 48 * 1024
 
 TABLES = ("trust_file", "trust_floor", "generation", "record", "checkpoint")
 """Every table an import may write."""
+
+
+FACTS = HostFacts(
+    cpu_level=3,
+    platform="linux_x86_64",
+    glibc=(2, 36),
+    python=(3, 11),
+    program=(0, 1, 0),
+)
+"""What the test host is."""
 
 
 class Clock:
@@ -46,21 +72,92 @@ class Clock:
         return 0
 
 
-def examine_here(path: Path, *, where: str) -> ModelFacts:
+def examine_here(*paths: Path, where: str) -> ModelFacts:
     """Examine a model in this process: quick, for tests of other things."""
-    assert where
-    with path.open("rb") as file:
-        return read_facts(file, size_bytes=path.stat().st_size)
+    with ExitStack() as stack:
+        parts = [
+            Part(
+                file=stack.enter_context(path.open("rb")),
+                size_bytes=path.stat().st_size,
+                where=where,
+            )
+            for path in paths
+        ]
+        return read_model_facts(parts)
 
 
-def load_nothing(path: Path) -> None:
+def examine_confined(*paths: Path, where: str) -> ModelFacts:
+    """Examine a model as a host does, in a confined child process."""
+    return examine_model(*paths, where=where)
+
+
+def load_nothing(paths: tuple[Path, ...]) -> None:
     """Stand for an engine that can load everything."""
-    assert path.is_file()
+    assert paths
+    assert all(path.is_file() for path in paths)
+
+
+def import_bundle(
+    parts: ImportHost,
+    *media: Path,
+    channel: str | None = None,
+    observer: Observer | None = None,
+    accept_expired: str | None = None,
+) -> Imported:
+    """Import from ``media``."""
+    asked = Asked(media=media, channel=channel, accept_expired=accept_expired)
+    return import_flow.import_bundle(parts, asked, observer=observer)
+
+
+def preview_import(
+    parts: ImportHost,
+    *media: Path,
+    channel: str | None = None,
+    accept_expired: str | None = None,
+) -> ImportPlan:
+    """Preview an import from ``media``."""
+    asked = Asked(media=media, channel=channel, accept_expired=accept_expired)
+    return import_looks.preview_import(parts, asked)
+
+
+def verify_bundle(
+    parts: ImportHost, *media: Path, observer: Observer | None = None
+) -> Verified:
+    """Verify everything on ``media``."""
+    return import_looks.verify_bundle(parts, media, observer=observer)
+
+
+def inspect_bundle(parts: ImportHost, *media: Path) -> VerifiedBundle:
+    """Verify the metadata on ``media``."""
+    return import_looks.inspect_bundle(parts, media)
 
 
 def accept_policies(policies: tuple[tuple[str, bytes], ...]) -> None:
     """Accept any policies."""
     assert all(name and data for name, data in policies)
+
+
+class NoEnvironments:
+    """Stands where there is nothing to install."""
+
+    def install(
+        self, manifest: Manifest, files: Copies, *, unsuitable: frozenset[str]
+    ) -> tuple[Installed, ...]:
+        """Return nothing.
+
+        Raises:
+            InternalFaultError: There is something to install after all.
+        """
+        names = {each.name for each in manifest.artifacts if each.environment}
+        if names - unsuitable:
+            raise InternalFaultError(
+                "this host has no way to install environments",
+                actual=f"{len(files)} files",
+            )
+        return ()
+
+    def discard(self, manifest: Manifest) -> None:
+        """Remove nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,6 +197,9 @@ class Host:
             append_records=self.append,
             check_policies=accept_policies,
             trial_load=load_nothing,
+            operator_uid=1000,
+            environments=NoEnvironments(),
+            read_facts=lambda: FACTS,
             examine=examine,
         )
 

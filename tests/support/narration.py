@@ -69,13 +69,21 @@ def narration_of(text: str) -> str:
 def settings_table() -> str:
     """Return the table of every setting, from the settings themselves."""
     rows = ["| section | setting | default | what it bounds |", "|---|---|---|---|"]
-    for section, part in Settings.model_fields.items():
+    for attribute, part in Settings.model_fields.items():
+        section = part.alias or attribute
         for name, field in type(part.default).model_fields.items():
-            default = f"{field.default:,}" if name != "host" else field.default
+            default = _shown(field.default)
             rows.append(
                 f"| `[{section}]` | `{name}` | {default} | {field.description} |"
             )
     return "\n".join(rows) + "\n"
+
+
+def _shown(default: object) -> str:
+    """Return a setting's default as a person reads it."""
+    if isinstance(default, int):
+        return f"{default:,}"
+    return ", ".join(default) if isinstance(default, tuple) else str(default)
 
 
 def step_of(narration: str, number: str) -> str:

@@ -5,26 +5,36 @@ Thin over the bundler's own functions. ``republish``, ``next_version`` and
 """
 
 import datetime as dt
+import itertools
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA87PrivateKey
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Root
 
 from bundleformat.layout import root_path
 from bundleformat.limits import DEFAULT_LIMITS
-from bundleformat.manifest import FORMAT, Artifact, Manifest, ModelTerms
+from bundleformat.manifest import FORMAT, Artifact, Digest, Manifest, ModelTerms
 from bundleformat.paths import parse_name
+from bundleformat.profile import Profile, profile_of_keys
 from bundleformat.trust import TrustState, fingerprint, initial_state
-from bundler.build_flow import artifact_of
-from bundler.inspection import model_terms
+from bundler.contents.artifacts import artifact_of, model_artifacts
+from bundler.contents.chunks import ChunkFolder, store_in_chunks
+from bundler.contents.inspection import model_terms
+from bundler.contents.spec import ModelSpec
 from bundler.pack import write_file
-from bundler.publish import PublishingKeys, publish
-from bundler.root import RootPlan, first_root
-from bundler.sources import Source, store_in_chunks
-from bundler.spec import ModelSpec
+from bundler.roots.first import RootPlan, first_root
+from bundler.signing.keys import FileKeyKind
+from bundler.signing.publish import PublishingKeys, publish
+from bundler.sources.local_file import locate
+from bundler.sources.located import OnDisk
+from bundler.sources.opened import Source
+from bundler.sources.wanted import LocalFile
 
 NOW = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.UTC)
 """The time at which tests publish and verify unless they say otherwise."""
@@ -44,16 +54,30 @@ TERMS = ModelTerms(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Keys:
-    """The keys of one publisher."""
+    """The keys of one publisher; ``pq`` are everybody's second keys, in a hybrid."""
 
     root: tuple[CryptoSigner, ...]
     release: CryptoSigner
     bundler: CryptoSigner
     compliance: CryptoSigner
+    pq: "Keys | None" = None
+
+    @property
+    def both(self) -> tuple["Keys", ...]:
+        """The keys of each kind."""
+        return (self,) if self.pq is None else (self, self.pq)
+
+    @property
+    def all_root(self) -> tuple[CryptoSigner, ...]:
+        """The root keys of all kinds."""
+        return tuple(signer for keys in self.both for signer in keys.root)
 
     @property
     def publishing(self) -> PublishingKeys:
-        return PublishingKeys(release=self.release, bundler=self.bundler)
+        return PublishingKeys(
+            release=tuple(keys.release for keys in self.both),
+            bundler=tuple(keys.bundler for keys in self.both),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,9 +103,13 @@ class Published:
         return initial_state(self.root, fingerprint=self.fingerprint, now=now)
 
 
-def new_keys(*, roots: int = 1) -> Keys:
-    """Return new keys, with ``roots`` root keys."""
-    make = CryptoSigner.generate_ed25519
+def new_keys(*, roots: int = 1, kind: FileKeyKind = "ed25519") -> Keys:
+    """Return new keys, with ``roots`` root holders."""
+    if kind == "hybrid":
+        return replace(
+            new_keys(roots=roots), pq=new_keys(roots=roots, kind="ml-dsa-87")
+        )
+    make = _MAKERS[kind]
     return Keys(
         root=tuple(make() for _ in range(roots)),
         release=make(),
@@ -90,24 +118,41 @@ def new_keys(*, roots: int = 1) -> Keys:
     )
 
 
+def new_ml_dsa() -> CryptoSigner:
+    """Return a new ML-DSA-87 key."""
+    return CryptoSigner(MLDSA87PrivateKey.generate())
+
+
+_MAKERS: Final[dict[FileKeyKind, Callable[[], CryptoSigner]]] = {
+    "ed25519": CryptoSigner.generate_ed25519,
+    "ml-dsa-87": new_ml_dsa,
+}
+
+
 def make_root(
     keys: Keys,
     *,
     channel: str = "main",
     threshold: int | None = None,
     expires: dt.datetime = ROOT_EXPIRES,
+    profile: Profile | None = None,
 ) -> bytes:
-    """Return a first root in which ``keys`` hold their roles."""
+    """Return a first root in which ``keys`` hold their roles.
+
+    ``threshold`` counts holders. The profile is the one the keys are made for.
+    """
     return first_root(
         RootPlan(
             channel=parse_name(channel),
             expires=expires,
             threshold=threshold or len(keys.root),
-            signers=keys.root,
+            signers=keys.all_root,
             absent=(),
-            release_keys=(keys.release.public_key,),
-            bundler_keys=(keys.bundler.public_key,),
-            compliance_keys=(keys.compliance.public_key,),
+            release_keys=tuple(each.release.public_key for each in keys.both),
+            bundler_keys=tuple(each.bundler.public_key for each in keys.both),
+            compliance_keys=tuple(each.compliance.public_key for each in keys.both),
+            profile=profile
+            or profile_of_keys([[each.release.public_key for each in keys.both]]),
         )
     )
 
@@ -141,6 +186,7 @@ def publish_bundle(
     chunk_bytes: int = 2**20,
     created: dt.datetime = NOW,
     expires: dt.datetime = BUNDLE_EXPIRES,
+    digest: Digest = "sha256",
 ) -> Published:
     """Write a signed bundle to ``folder`` and return it.
 
@@ -150,12 +196,10 @@ def publish_bundle(
     chosen = keys or new_keys()
     chain = tuple(roots) or (make_root(chosen, channel=channel),)
     folder.mkdir(parents=True)
+    into = ChunkFolder(folder=folder, chunk_bytes=chunk_bytes, digest=digest)
     artifacts = [
-        *(_store_model(folder, *model, chunk_bytes=chunk_bytes) for model in models),
-        *(
-            _store_policy(folder, name, data, chunk_bytes=chunk_bytes)
-            for name, data in policies
-        ),
+        *itertools.chain.from_iterable(_store_model(into, *model) for model in models),
+        *(_store_policy(into, name, data) for name, data in policies),
     ]
     manifest = Manifest(
         format=FORMAT,
@@ -163,6 +207,7 @@ def publish_bundle(
         version=version,
         created=created,
         artifacts=tuple(sorted(artifacts, key=lambda item: item.path)),
+        digest=digest,
     )
     bundle = Published(folder=folder, keys=chosen, roots=chain, manifest=manifest)
     write_metadata(bundle, expires=expires)
@@ -215,36 +260,39 @@ def next_version(
 
 
 def _store_model(
-    folder: Path, name: str, path: Path, terms: ModelTerms | None, *, chunk_bytes: int
-) -> Artifact:
-    with Source(path, max_bytes=DEFAULT_LIMITS.artifact_bytes) as source:
-        spec = ModelSpec(
-            name=parse_name(name),
-            path=path,
-            licence=TERMS.licence,
-            origin=TERMS.origin,
-            allowed_regions=TERMS.allowed_regions,
-        )
-        known = terms or model_terms(source, spec)
-        stored = store_in_chunks(
-            source, folder, chunk_bytes=chunk_bytes, progress=_ignore
-        )
-    return artifact_of(parse_name(name), stored, model=known)
+    into: ChunkFolder, name: str, path: Path, terms: ModelTerms | None
+) -> tuple[Artifact, ...]:
+    """Store a model's file, or all parts of a split model named by its first."""
+    source = LocalFile(path=path)
+    spec = ModelSpec(
+        name=parse_name(name),
+        source=source,
+        licence=TERMS.licence,
+        origin=TERMS.origin,
+        allowed_regions=TERMS.allowed_regions,
+    )
+    with ExitStack() as stack:
+        sources = [
+            stack.enter_context(
+                Source(file.path, max_bytes=DEFAULT_LIMITS.artifact_bytes)
+            )
+            for file in locate(source).files
+            if isinstance(file, OnDisk)
+        ]
+        known = terms or model_terms(sources, spec)
+        stored = [store_in_chunks(each, into, progress=_ignore) for each in sources]
+    return model_artifacts(parse_name(name), stored, terms=known)
 
 
-def _store_policy(
-    folder: Path, name: str, data: bytes, *, chunk_bytes: int
-) -> Artifact:
-    path = folder.parent / f".{folder.name}.{name}.cedar"
+def _store_policy(into: ChunkFolder, name: str, data: bytes) -> Artifact:
+    path = into.folder.parent / f".{into.folder.name}.{name}.cedar"
     path.write_bytes(data)
     try:
         with Source(path, max_bytes=DEFAULT_LIMITS.policy_bytes) as source:
-            stored = store_in_chunks(
-                source, folder, chunk_bytes=chunk_bytes, progress=_ignore
-            )
+            stored = store_in_chunks(source, into, progress=_ignore)
     finally:
         path.unlink()
-    return artifact_of(parse_name(name), stored, model=None)
+    return artifact_of(parse_name(name), stored)
 
 
 def _ignore(_: object) -> None:

@@ -21,6 +21,7 @@ from appliance import admin_flow, commission_flow, import_flow
 from appliance.clock import SystemClock
 from appliance.compose import import_host, open_host
 from appliance.home import Home
+from appliance.import_host import Asked
 from bundleformat.site_certificate import SiteCertificate, issue
 from tests.support.publisher import Published, make_root, new_keys, publish_bundle
 
@@ -154,7 +155,7 @@ def commission(
         not_after=now + dt.timedelta(days=30),
     )
     admin_flow.install_site(host, issue(certificate, keys.compliance))
-    import_flow.import_bundle(import_host(host), bundle.folder)
+    import_flow.import_bundle(import_host(host), Asked(media=(bundle.folder,)))
     key, _ = admin_flow.create_key(
         host, team=team, name="", lifetime=dt.timedelta(days=1)
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.cli.output import UNREAD_STATUS
+from appliance.cli.output import UNREAD_STATUS, note, show
 
 SAYS_SOMETHING = "from appliance.cli.output import show; show({}, ('spk_',), as_json=0)"
 
@@ -69,3 +69,15 @@ def test_a_whole_command_that_nobody_reads_is_not_done(
     assert status == UNREAD_STATUS
     assert "Traceback" not in said
     assert "Exception ignored" not in said
+
+
+def test_what_a_command_quotes_cannot_drive_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hostile = "stick.mbundle\x1b[2J\r\u202e\x9b1A\nverified: every byte"
+    show({}, (hostile,), as_json=False)
+    show({"label": hostile}, (), as_json=True)
+    note(hostile)
+    out, err = capsys.readouterr()
+    lines = (*out.splitlines(), *err.splitlines())
+    assert [line.isprintable() for line in lines] == [True, True, True]

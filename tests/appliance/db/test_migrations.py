@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import IntegrityError
 
 from appliance.db.session import (
+    SCHEMA,
     alembic_config,
     connect,
     create_database,
@@ -86,7 +88,39 @@ def test_open_refuses_a_schema_that_is_not_this_releases(tmp_path: Path) -> None
     engine.dispose()
     with pytest.raises(HostNotReadyError) as caught:
         open_database(path)
-    assert (caught.value.expected, caught.value.actual) == ("0001", "9999")
+    assert (caught.value.expected, caught.value.actual) == ("0002", "9999")
+
+
+def test_generations_from_before_the_order_was_kept_have_a_place_in_it(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "sallyport.db"
+    command.upgrade(alembic_config(path), "0001")
+    engine = connect(path)
+    row = "INSERT INTO generation VALUES (:id, 'main', :id, '', x'', 't', :active)"
+    with engine.begin() as connection:
+        for identity, active in ((1, 0), (2, 1), (3, 0)):
+            connection.execute(text(row), {"id": identity, "active": active})
+    engine.dispose()
+    upgraded = create_database(path)
+    with upgraded.connect() as connection:
+        order = connection.execute(
+            text("SELECT generation, reason FROM activation ORDER BY id")
+        )
+        assert [tuple(each) for each in order] == [
+            (1, "import"),
+            (3, "import"),
+            (2, "import"),
+        ]
+        # A program of the release before writes without knowing of the new column.
+        known = (
+            "(id, channel, version, manifest_sha256, manifest, activated_ts, active)"
+        )
+        connection.execute(
+            text(f"INSERT INTO generation {known} VALUES (4,'main',4,'',x'','t',0)")  # noqa: S608 - fixed names
+        )
+        connection.rollback()
+    upgraded.dispose()
 
 
 def test_a_failed_upgrade_leaves_no_table(tmp_path: Path) -> None:
@@ -161,3 +195,10 @@ def test_a_database_that_is_no_database_is_a_storage_fault(tmp_path: Path) -> No
         create_database(path)
     with pytest.raises(StorageFaultError):
         open_database(path)
+
+
+def test_the_schema_that_is_expected_is_that_of_the_newest_migration(
+    tmp_path: Path,
+) -> None:
+    scripts = ScriptDirectory.from_config(alembic_config(tmp_path / "sallyport.db"))
+    assert scripts.get_current_head() == SCHEMA

@@ -11,7 +11,7 @@ from appliance.engine.endings import Endings
 from appliance.engine.port import Message, Sampling, Ticket
 
 LOAD = wire.Load(
-    model_path="model.gguf",
+    model_paths=("model.gguf",),
     context_tokens=10**6,
     cells=10**6,
     sequences=2,

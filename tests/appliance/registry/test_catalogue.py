@@ -14,6 +14,7 @@ from bundleformat.digest import Sha256, sha256_of
 from bundleformat.errors import ConflictError
 from bundleformat.manifest import Artifact, Chunk, Kind, Manifest, encode_manifest
 from bundleformat.paths import ArchivePath, Name
+from tests.support.generations import manifest_of
 from tests.support.publisher import NOW, TERMS
 
 
@@ -154,3 +155,33 @@ def test_a_name_that_another_channel_delivers_is_a_conflict(
         assert kind in caught.value.problem
         catalogue.check_names(connection, manifest(2, "main", "a", "p1"))
         catalogue.check_names(connection, replace(newcomer, artifacts=()))
+
+
+def test_what_is_not_asked_for_by_name_is_no_conflict_and_not_withdrawn(
+    database: Engine,
+) -> None:
+    first = kinds("model/a", "policy/p", "sbom/all")
+    activate(database, manifest_of(first, version=1))
+    with database.begin() as connection:
+        other = manifest_of(kinds("model/b", "sbom/all"), version=1, channel="extra")
+        catalogue.check_names(connection, other)
+        gone = catalogue.withdrawn_by(
+            connection, manifest_of(kinds("model/b"), version=2)
+        )
+    assert [each.name for each in gone] == ["a", "p"]
+
+
+def test_a_generation_needs_no_file_of_a_removed_model(database: Engine) -> None:
+    files = {"model/a": b"a", "model/b": b"same", "sbom/all": b"same"}
+    activate(database, manifest_of(files, version=1))
+    with database.begin() as connection:
+        (generation,) = catalogue.active_generations(connection)
+        removed = {sha256_of(b"a"), sha256_of(b"same")}
+    every = catalogue.files_of(generation, removed=frozenset())
+    assert set(every) == {sha256_of(b"a"), sha256_of(b"same")}
+    left = catalogue.files_of(generation, removed=frozenset(removed))
+    assert set(left) == {sha256_of(b"same")}
+
+
+def kinds(*names: str) -> dict[str, bytes]:
+    return {name: name.encode() for name in names}

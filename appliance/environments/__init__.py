@@ -1,0 +1,1 @@
+"""From signed wheels to an environment that a team's programs run in."""

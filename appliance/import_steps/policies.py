@@ -1,0 +1,36 @@
+"""The site's policies as they would be in force after an import."""
+
+from collections.abc import Callable
+
+from appliance.db.session import database_faults, reader
+from appliance.import_host import ImportHost
+from appliance.registry import catalogue
+from bundleformat.errors import StorageFaultError
+from bundleformat.manifest import Artifact, Manifest
+
+Policies = tuple[tuple[str, bytes], ...]
+"""Policies as name and bytes, by name."""
+
+
+def policies_after(
+    host: ImportHost, manifest: Manifest, *, read: Callable[[Artifact], bytes]
+) -> Policies:
+    """Return every site policy that would be in force after this import, by name.
+
+    ``read`` gives the verified bytes of one that the manifest lists.
+    """
+    with database_faults(host.database), reader(host.database).begin() as connection:
+        others = {
+            policy.name: host.store.path_of(policy.sha256)
+            for policy in catalogue.active_policies(connection)
+            if policy.channel != manifest.channel
+        }
+    own = [each for each in manifest.artifacts if each.kind == "policy"]
+    try:
+        policies = {name: path.read_bytes() for name, path in others.items()}
+        policies.update((artifact.name, read(artifact)) for artifact in own)
+        return tuple(sorted(policies.items()))
+    except OSError as error:
+        raise StorageFaultError(
+            "a policy cannot be read", actual=error.strerror or ""
+        ) from error

@@ -1,0 +1,186 @@
+"""Writes the receipts of imports into a folder, each with the proof that it counts.
+
+A receipt is a record's exact bytes, and beside it a C2SP tlog-proof: its place, the
+path from there to the tree head, and that head as the ledger's key signed it. The
+page for people says the same in words; its digest is signed too, so that no receipt
+can be taken out unnoticed. What the whole ledger says is the business of ``export``.
+Source: C2SP tlog-proof.
+"""
+
+import base64
+import datetime as dt
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import Connection, Engine
+
+from appliance.db.session import reader
+from appliance.ledger import receipt_verifier
+from appliance.ledger.append import append
+from appliance.ledger.events import Draft, Event, Outcome
+from appliance.ledger.head import LogIdentity, read_note, read_verified_head
+from appliance.ledger.note import sign_note
+from appliance.ledger.out_folder import check_place, partial_folder, write_new
+from appliance.ledger.receipt import (
+    ReceiptRecord,
+    find_receipts,
+    inclusion_proofs,
+    leaf_hashes,
+)
+from bundleformat.errors import DigestMismatchError, MissingError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selection:
+    """Which receipts are wanted: all, or those of a channel or version."""
+
+    channel: str | None = None
+    version: int | None = None
+
+    def __str__(self) -> str:
+        """Return the selection as the signed index and the page say it."""
+        said = [
+            f"channel {self.channel}" if self.channel is not None else "",
+            f"version {self.version}" if self.version is not None else "",
+        ]
+        return ", ".join(part for part in said if part) or "everything that came in"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReceiptExport:
+    """What was written.
+
+    Attributes:
+        folder: Where.
+        vkey: The key that it is verified with.
+        receipts: How many receipts.
+        size: Number of records below the head that the proofs lead to.
+        root: That head.
+    """
+
+    folder: Path
+    vkey: str
+    receipts: int
+    size: int
+    root: bytes
+
+
+def export_receipts(
+    engine: Engine,
+    folder: Path,
+    *,
+    selection: Selection,
+    log: LogIdentity,
+    signer: Ed25519PrivateKey,
+    now: dt.datetime,
+    tool: str,
+) -> ReceiptExport:
+    """Record ``receipts.exported``, then write the receipts to ``folder``.
+
+    Args:
+        engine: The database; nothing else of it is locked meanwhile.
+        folder: Where; it MUST NOT exist, its parent must.
+        selection: Which receipts.
+        log: The ledger's identity.
+        signer: The ledger's key, for the record and the index.
+        now: When.
+        tool: Name and version of this program, as ``sallyport/0.1.0``.
+
+    Raises:
+        ConflictError: ``folder`` exists.
+        MissingError: The folder it should lie in does not, or there is no such
+            receipt.
+        DigestMismatchError: The ledger does not hash to its signed root.
+        AuditUnavailableError: The ledger's head is damaged.
+        StorageFaultError: The medium refused, or is full.
+    """
+    check_place(folder)
+    with engine.begin() as connection:
+        draft = _export_draft(connection, selection, log=log, tool=tool)
+        append(connection, [draft], log=log, signer=signer, now=now)
+    with partial_folder(folder) as partial:
+        with reader(engine).begin() as connection:
+            size, root = _write_receipts(connection, partial, selection, log=log)
+            records = _find(connection, selection)
+        text = receipt_verifier.page(
+            [record.fields for record in records],
+            origin=log.origin,
+            size=str(size),
+            selection=str(selection),
+        )
+        write_new(partial / receipt_verifier.PAGE, text.encode())
+        index = _index(text, size=size, selection=selection, log=log)
+        note = sign_note(index, name=log.origin, signer=signer)
+        write_new(partial / receipt_verifier.NOTE, note)
+        program = Path(receipt_verifier.__file__).read_bytes()
+        write_new(partial / receipt_verifier.PROGRAM, program)
+    return ReceiptExport(
+        folder=folder, vkey=log.vkey, receipts=len(records), size=size, root=root
+    )
+
+
+def _export_draft(
+    connection: Connection, selection: Selection, *, log: LogIdentity, tool: str
+) -> Draft:
+    size = read_verified_head(connection, log=log).size
+    return Draft(
+        event=Event.RECEIPTS_EXPORTED,
+        outcome=Outcome.OK,
+        fields={
+            "size": str(size + 1),
+            "receipts": len(_find(connection, selection)),
+            "channel": selection.channel,
+            "version": selection.version,
+            "tool": tool,
+        },
+    )
+
+
+def _find(connection: Connection, selection: Selection) -> tuple[ReceiptRecord, ...]:
+    found = find_receipts(
+        connection, channel=selection.channel, version=selection.version
+    )
+    if not found:
+        raise MissingError(
+            "there is no such receipt",
+            where=str(selection),
+            hint="Run: sallyport receipts list",
+        )
+    return found
+
+
+def _write_receipts(
+    connection: Connection, folder: Path, selection: Selection, *, log: LogIdentity
+) -> tuple[int, bytes]:
+    """Write the head, and each receipt with its proof; return the head."""
+    head = read_verified_head(connection, log=log)
+    note = read_note(connection)
+    records = _find(connection, selection)
+    leaves = leaf_hashes(connection, size=head.size)
+    root, proofs = inclusion_proofs(leaves, [record.seq for record in records])
+    if root != head.root():
+        raise DigestMismatchError(
+            "the records do not hash to the signed root",
+            where="ledger",
+            expected=head.root().hex(),
+            actual=root.hex(),
+            hint="Run: sallyport audit fsck. Keep the database; it is evidence.",
+        )
+    write_new(folder / receipt_verifier.CHECKPOINT, note.encode())
+    for record in records:
+        write_new(folder / f"{record.seq}.json", record.data)
+        proof = _proof(record.seq, proofs[record.seq], note=note)
+        write_new(folder / f"{record.seq}.tlog-proof", proof.encode())
+    return head.size, root
+
+
+def _proof(seq: int, hashes: tuple[bytes, ...], *, note: str) -> str:
+    path = "".join(f"{base64.b64encode(each).decode()}\n" for each in hashes)
+    return f"{receipt_verifier.PROOF_TITLE}\nindex {seq}\n{path}\n{note}"
+
+
+def _index(text: str, *, size: int, selection: Selection, log: LogIdentity) -> str:
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return f"{receipt_verifier.TITLE}\n{log.origin}\n{size}\n{selection}\n{digest}\n"

@@ -1,0 +1,1 @@
+"""What a bundle delivers, from the spec to the artifacts of its manifest."""

@@ -1,0 +1,1 @@
+"""How a bundle lies on media: volumes, single files and images."""

@@ -1,0 +1,1 @@
+"""Signing on machines that are apart: requests, signatures and drafts."""

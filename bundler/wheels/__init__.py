@@ -1,0 +1,1 @@
+"""Wheels for an isolated host: resolved, built, checked and locked for a target."""
