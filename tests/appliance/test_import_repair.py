@@ -185,16 +185,16 @@ def test_the_hint_of_a_server_that_finds_damage_leads_to_its_repair(
     refused = real.run("serve", "--port", "0")
     assert refused.returncode == 3
     assert "sallyport: refused: digest-mismatch: " in refused.stderr
-    assert "hint: Import the bundle" in refused.stderr
+    assert "hint: Run: sallyport store repair --generation 1 MEDIUM" in refused.stderr
     medium = str(real.bundle.folder)
     planned = real.run("bundle", "import", medium, "--dry-run", "--json")
     assert json.loads(planned.stdout)["damaged"] == ["demo"]
-    done = real.run("bundle", "import", medium, "--json")
+    done = real.run("store", "repair", "--generation", "1", medium, "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["repaired"] == ["demo"]
+    assert [each["name"] for each in json.loads(done.stdout)["repaired"]] == ["demo"]
     assert sha256_of(place.read_bytes()) == artifact.sha256
     assert place.stat().st_mode & 0o777 == 0o444
-    assert [r["artifacts"][0]["name"] for r in real.records("bundle.repaired")] == [
+    assert [r["artifacts"][0]["name"] for r in real.records("store.repaired")] == [
         "demo"
     ]
     with serving(real):

@@ -167,7 +167,7 @@ def test_damage_ends_with_status_three_and_a_report(shell: Shell, kept: Kept) ->
     report = shell.json("store", "fsck", status=3)
     assert [each["problem"] for each in report["findings"]] == ["missing"]
     assert shell.run("store", "fsck", "--repair-hints") == 3
-    assert "hint: Import the newest bundle" in shell.out
+    assert "hint: Run: sallyport store repair MEDIUM" in shell.out
 
 
 def test_a_collection_says_what_goes_before_and_after(shell: Shell) -> None:
