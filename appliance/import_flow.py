@@ -253,7 +253,11 @@ class _Attempt:
         self._record(records.examined_draft(bundle))
         self.begin(Step.ADMIT)
         repaired = activation.repair(
-            self._host, bundle, copied.copies, generation=active or 0
+            self._host,
+            bundle,
+            copied.copies,
+            generation=active or 0,
+            receipt=self._receipt(plan, copied),
         )
         return self._leave_active(plan, trust=trust, repaired=repaired)
 
@@ -343,13 +347,14 @@ class _Attempt:
         plan: ImportPlan,
         *,
         trust: ChannelTrust,
-        repaired: tuple[str, ...] = (),
+        repaired: tuple[str, ...] | None = None,
     ) -> Imported:
         """End what makes no generation; news of whom to trust is kept."""
         self._staging.purge()
         if plan.updates_trust:
             self.begin(Step.ACTIVATE)
-            receipt = self._receipt(plan)
+            # The record of a repair says already that expiry was accepted.
+            receipt = self._receipt(plan) if repaired is None else None
             activation.update_trust(
                 self._host, plan.bundle, trust=trust, receipt=receipt
             )
@@ -358,7 +363,7 @@ class _Attempt:
             bundle=plan.bundle,
             generation=plan.active_generation,
             already_active=plan.active_generation is not None,
-            repaired=repaired,
+            repaired=repaired or (),
             trust_updated=plan.updates_trust,
         )
 

@@ -92,35 +92,46 @@ def update_trust(
     bundle: VerifiedBundle,
     *,
     trust: ChannelTrust,
-    receipt: Receipt,
+    receipt: Receipt | None,
 ) -> None:
     """Commit the trust state and floor of a bundle that makes no generation.
+
+    Without a ``receipt``, that an expired bundle was accepted is on record already.
 
     Raises:
         ConflictError: The trust state is no longer ``trust``.
     """
+    accepted = _expiry_drafts(host, bundle, receipt) if receipt else ()
     with database_faults(host.database), host.database.begin() as connection:
         _replace_trust(connection, bundle, trust=trust)
-        drafts = (*_expiry_drafts(host, bundle, receipt), updated_draft(bundle))
-        host.append_records(connection, drafts)
+        host.append_records(connection, (*accepted, updated_draft(bundle)))
 
 
 def repair(
-    host: ImportHost, bundle: VerifiedBundle, copies: Copies, *, generation: int
+    host: ImportHost,
+    bundle: VerifiedBundle,
+    copies: Copies,
+    *,
+    generation: int,
+    receipt: Receipt,
 ) -> tuple[str, ...]:
     """Replace what the store has lost of an active bundle; return its names.
 
     The files move inside the transaction of their record: a ledger that cannot
-    write leaves the store as it was, and a disk that refuses leaves no record.
+    write leaves the store as it was, and a disk that refuses leaves no record. If
+    the bundle had expired, that it was accepted is on record before them.
     """
     replaced: list[Artifact] = [
         artifact
         for artifact in bundle.manifest.artifacts
         if artifact.sha256 in copies and not is_stored(host, artifact.sha256, copies)
     ]
-    draft = repaired_draft(bundle, replaced, generation=generation)
+    drafts = (
+        *_expiry_drafts(host, bundle, receipt),
+        repaired_draft(bundle, replaced, generation=generation),
+    )
     with database_faults(host.database), host.database.begin() as connection:
-        host.append_records(connection, (draft,))
+        host.append_records(connection, drafts)
         admit(host, copies)
     return tuple(artifact.name for artifact in replaced)
 

@@ -109,3 +109,44 @@ def test_a_ledger_that_cannot_record_the_acceptance_undoes_the_activation(
         import_bundle(parts, bundle.folder, accept_expired=REASON)
     assert host.active() == {}
     assert host.events("bundle.imported") == []
+
+
+def lose_the_model(host: Host, bundle: Published) -> None:
+    host.store.path_of(bundle.manifest.artifacts[0].sha256).unlink()
+
+
+def test_an_expired_bundle_repairs_nothing_unless_its_expiry_is_accepted(
+    host: Host, bundle: Published
+) -> None:
+    import_bundle(host.parts(), bundle.folder)
+    lose_the_model(host, bundle)
+    late(host, days=900)
+    with pytest.raises(ExpiredError):
+        import_bundle(host.parts(), bundle.folder)
+    assert host.events("bundle.repaired") == []
+    assert host.events("bundle.expiry_accepted") == []
+
+
+def test_a_repair_with_an_expired_bundle_says_on_record_why_it_was_accepted(
+    host: Host, bundle: Published
+) -> None:
+    import_bundle(host.parts(), bundle.folder)
+    lose_the_model(host, bundle)
+    late(host, days=900)
+    done = import_bundle(host.parts(), bundle.folder, accept_expired=REASON)
+    assert done.repaired == ("tiny",)
+    (accepted,) = map(json.loads, host.events("bundle.expiry_accepted"))
+    (repaired,) = map(json.loads, host.events("bundle.repaired"))
+    assert (accepted["reason"], accepted["version"]) == (REASON, 1)
+    assert int(repaired["seq"]) == int(accepted["seq"]) + 1
+
+
+def test_an_expired_bundle_that_changes_nothing_leaves_no_record(
+    host: Host, bundle: Published
+) -> None:
+    import_bundle(host.parts(), bundle.folder)
+    late(host, days=900)
+    rows = host.rows()
+    done = import_bundle(host.parts(), bundle.folder, accept_expired=REASON)
+    assert done.already_active
+    assert host.rows() == rows

@@ -1,5 +1,6 @@
 """What an import makes of a version it knows: the same bundle, or another one."""
 
+import datetime as dt
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,6 +20,7 @@ from bundleformat.manifest import encode_manifest
 from bundleformat.trust import TrustFloor, TrustState
 from tests.support.importing import Host, import_bundle, preview_import, refuse
 from tests.support.publisher import (
+    BUNDLE_EXPIRES,
     Keys,
     Published,
     next_root,
@@ -139,6 +141,18 @@ def test_a_newer_root_that_comes_with_a_repair_is_kept_after_it(
     done = import_bundle(host.parts(), resigned.folder)
     assert (done.repaired, done.trust_updated) == (("tiny",), True)
     assert trust_of(host) == (done.bundle.state, done.bundle.floor)
+
+
+def test_an_expiry_accepted_for_a_repair_and_a_newer_root_is_on_record_once(
+    host: Host, bundle: Published, resigned: Published
+) -> None:
+    import_bundle(host.parts(), bundle.folder)
+    host.store.path_of(bundle.manifest.artifacts[0].sha256).unlink()
+    host.clock.moment = BUNDLE_EXPIRES + dt.timedelta(days=1)
+    done = import_bundle(host.parts(), resigned.folder, accept_expired="ticket 42")
+    assert (done.repaired, done.trust_updated) == (("tiny",), True)
+    events = ("bundle.expiry_accepted", "bundle.repaired", "trust.updated")
+    assert [len(host.events(event)) for event in events] == [1, 1, 1]
 
 
 def test_trust_that_changes_meanwhile_is_not_overwritten_by_a_newer_root(
