@@ -14,10 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.engine import protocol as wire
-from appliance.engine.admission import RETRY_AFTER_S, check_prompt, least_tokens
 from appliance.engine.endings import NOTHING, Endings
 from appliance.engine.line import Line
 from appliance.engine.port import Message, Piece, Sampling, Ticket, Usage
+from appliance.engine.scheduling.admission import (
+    RETRY_AFTER_S,
+    check_prompt,
+    least_tokens,
+)
 from appliance.engine.translate import piece, prepare_frame, refusal
 from appliance.errors import (
     EngineUnavailableError,

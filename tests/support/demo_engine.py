@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +48,24 @@ async def answer(
     ticket = await engine.prepare(
         name, tenant="red", messages=asks(text), sampling=sampling
     )
+    return await finish(engine, ticket)
+
+
+async def finish(engine: Engine, ticket: Ticket) -> tuple[str, Piece]:
+    """Generate what was held; return the whole answer and the last piece."""
     pieces = [piece async for piece in engine.generate(ticket)]
     return "".join(piece.text for piece in pieces), pieces[-1]
+
+
+async def together(
+    engine: EngineSupervisor, tickets: Sequence[Ticket]
+) -> list[tuple[str, Piece]]:
+    """Finish all tickets, begun at one moment however busy this machine is."""
+    freeze(engine)
+    answers = [asyncio.ensure_future(finish(engine, ticket)) for ticket in tickets]
+    await asyncio.sleep(0.05)
+    thaw(engine)
+    return list(await asyncio.gather(*answers))
 
 
 def freeze(engine: EngineSupervisor) -> None:

@@ -6,8 +6,8 @@ prompt is the letters of the alphabet, over and over, and then the end token.
 
 from collections.abc import Sequence
 
-from appliance.engine.decoder import Slice
 from appliance.engine.port import Sampling
+from appliance.engine.scheduling.decoder import Slice
 
 END = 0
 

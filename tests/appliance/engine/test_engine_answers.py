@@ -23,6 +23,7 @@ from tests.support.demo_engine import (
     freeze,
     hold,
     thaw,
+    together,
     with_engine,
 )
 from tests.support.gguf_writer import TinyModel, write_model
@@ -48,9 +49,10 @@ def test_answers_are_the_same_when_eight_run_in_one_batch() -> None:
         other, _ = await answer(engine, "alone", text=WHY)
         before = await engine.stats()
         texts = [QUESTION, WHY] * 4
-        answers = await asyncio.gather(
-            *(answer(engine, f"r{i}", text=text) for i, text in enumerate(texts))
-        )
+        tickets = [
+            await hold(engine, f"r{i}", text=text) for i, text in enumerate(texts)
+        ]
+        answers = await together(engine, tickets)
         after = await engine.stats()
         assert [text for text, _ in answers] == [ANSWER, other] * 4
         steps = after.steps - before.steps

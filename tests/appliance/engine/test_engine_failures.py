@@ -45,11 +45,12 @@ def test_killed_engine_fails_its_callers_and_is_started_again() -> None:
         assert pid is not None
         ticket = await hold(engine, "r", sampling=RAMBLING)
         held = await hold(engine, "held")
-        pieces = engine.generate(ticket)
-        await anext(pieces)
+        freeze(engine)
+        asked = asyncio.ensure_future(anext(engine.generate(ticket)))
+        await asyncio.sleep(0)
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(EngineUnavailableError) as caught:
-            [piece async for piece in pieces]
+            await asked
         assert caught.value.code == "engine-unavailable"
         assert (await engine.cancel("r")).prompt_tokens == ticket.prompt_tokens
         with pytest.raises(EngineUnavailableError):
@@ -224,7 +225,7 @@ def test_engine_process_is_contained() -> None:
 def test_contained_worker_cannot_open_an_internet_socket() -> None:
     script = """
 import errno, os, socket
-from appliance.engine.worker import contain
+from appliance.engine.worker.contain import contain
 contain(os.getppid())
 try:
     socket.socket(socket.AF_INET)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from appliance.engine.admission import Limits
 from appliance.engine.port import Sampling
-from appliance.engine.scheduler import Progress, Scheduler
+from appliance.engine.scheduling.admission import Limits
+from appliance.engine.scheduling.scheduler import Progress, Scheduler
 from appliance.errors import (
     ContextLengthError,
     EngineUnavailableError,

@@ -7,9 +7,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from appliance.engine.admission import Limits
 from appliance.engine.port import Sampling
-from appliance.engine.scheduler import Scheduler
+from appliance.engine.scheduling.admission import Limits
+from appliance.engine.scheduling.scheduler import Scheduler
 from appliance.errors import ContextLengthError, OverloadedError
 from tests.support.fake_decoder import FakeDecoder
 

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.engine.textstream import TextStream
+from appliance.engine.scheduling.textstream import TextStream
 
 
 def shown(stream: TextStream, pieces: list[bytes]) -> list[str]:

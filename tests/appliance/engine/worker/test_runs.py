@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.engine.runs import MAX_RUN, cut_long_runs
+from appliance.engine.worker.runs import MAX_RUN, cut_long_runs
 
 CONTROL = re.compile(r"<\|im_end\|>")
 

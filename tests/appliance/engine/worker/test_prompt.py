@@ -6,10 +6,10 @@ from functools import partial
 import pytest
 
 from appliance.engine import protocol as wire
-from appliance.engine.admission import check_prompt
 from appliance.engine.port import Message
-from appliance.engine.prompt import Prompter
-from appliance.engine.template import MAX_PROMPT_CHARS, ChatTemplate
+from appliance.engine.scheduling.admission import check_prompt
+from appliance.engine.worker.prompt import Prompter
+from appliance.engine.worker.template import MAX_PROMPT_CHARS, ChatTemplate
 from appliance.errors import ContextLengthError, RequestRefusedError
 
 NOW = dt.datetime(2026, 11, 22, 8, 0, tzinfo=dt.UTC)

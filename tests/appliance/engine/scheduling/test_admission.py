@@ -4,7 +4,13 @@ import dataclasses
 
 import pytest
 
-from appliance.engine.admission import Limits, Reservations, fit, new_tokens, paced
+from appliance.engine.scheduling.admission import (
+    Limits,
+    Reservations,
+    fit,
+    new_tokens,
+    paced,
+)
 from appliance.errors import ContextLengthError
 
 LIMITS = Limits(

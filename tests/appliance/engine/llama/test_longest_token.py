@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.engine.admission import least_tokens
-from appliance.engine.llama import Model
+from appliance.engine.llama.model import Model
+from appliance.engine.scheduling.admission import least_tokens
 from tests.support.demo_engine import DEMO_MODEL
 from tests.support.gguf_writer import TinyModel, tensor_shapes
 

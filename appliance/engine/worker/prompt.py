@@ -16,10 +16,10 @@ import secrets
 from collections.abc import Callable
 from typing import Protocol
 
-from appliance.engine.admission import least_tokens
 from appliance.engine.port import Message
-from appliance.engine.runs import cut_long_runs
-from appliance.engine.template import ChatTemplate
+from appliance.engine.scheduling.admission import least_tokens
+from appliance.engine.worker.runs import cut_long_runs
+from appliance.engine.worker.template import ChatTemplate
 from appliance.errors import RequestRefusedError
 
 

@@ -10,9 +10,9 @@ from typing import Protocol
 
 from appliance.clock import Clock
 from appliance.engine import protocol as wire
-from appliance.engine.admission import RETRY_AFTER_S, Limits, check_prompt
-from appliance.engine.prompt import Prompter
-from appliance.engine.scheduler import Progress, Scheduler
+from appliance.engine.scheduling.admission import RETRY_AFTER_S, Limits, check_prompt
+from appliance.engine.scheduling.scheduler import Progress, Scheduler
+from appliance.engine.worker.prompt import Prompter
 from appliance.errors import (
     ContextLengthError,
     OverloadedError,
@@ -25,7 +25,7 @@ EXPIRY_CHECK_S = 0.5
 
 
 class Channel(Protocol):
-    """The worker's end of the socket; see ``worker.py``."""
+    """The worker's end of the socket; see ``channel.py``."""
 
     def receive(self, *, wait_s: float | None) -> list[wire.Order]:
         """Return the orders that have arrived, waiting at most ``wait_s`` for one."""

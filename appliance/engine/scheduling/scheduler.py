@@ -12,15 +12,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from appliance.engine.admission import (
+from appliance.engine.port import FinishReason, Sampling
+from appliance.engine.scheduling.admission import (
     RETRY_AFTER_S,
     Limits,
     Reservations,
     new_tokens,
 )
-from appliance.engine.decoder import Decoder, Slice
-from appliance.engine.port import FinishReason, Sampling
-from appliance.engine.textstream import TextStream
+from appliance.engine.scheduling.decoder import Decoder, Slice
+from appliance.engine.scheduling.textstream import TextStream
 from appliance.errors import EngineUnavailableError, OverloadedError
 from bundleformat.errors import ConflictError
 

@@ -1,0 +1,1 @@
+"""The thin, typed edge to llama.cpp; worker processes only."""

@@ -1,0 +1,1 @@
+"""What every batch holds, and who may enter: decisions without llama.cpp or a clock."""

@@ -1,0 +1,1 @@
+"""One model's process: orders in, one batch, one frame out."""
