@@ -17,6 +17,7 @@ import llama_cpp.llama_cpp as native
 
 from appliance.engine.llama.batch import Batch
 from appliance.engine.llama.model import Model
+from appliance.engine.llama.parameters import Parameters, context_params
 from appliance.engine.llama.sampler import Sampler
 from appliance.engine.port import Sampling
 from appliance.engine.scheduling.decoder import Slice
@@ -35,30 +36,16 @@ class Context:
         EngineUnavailableError: llama.cpp cannot make such a context.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        *,
-        cells: int,
-        sequences: int,
-        batch_tokens: int,
-        threads: int,
-    ) -> None:
-        params = native.llama_context_default_params()
-        params.n_ctx = cells
-        params.n_seq_max = params.n_outputs_max = sequences
-        params.n_batch = params.n_ubatch = batch_tokens
-        params.n_threads = params.n_threads_batch = threads
-        params.kv_unified = True
-        params.no_perf = True
+    def __init__(self, model: Model, parameters: Parameters) -> None:
+        params = context_params(parameters)
         self._handle = native.llama_init_from_model(model.handle, params)
-        if not self._handle or native.llama_n_ctx(self._handle) < cells:
+        if not self._handle or native.llama_n_ctx(self._handle) < parameters.cells:
             raise EngineUnavailableError("llama.cpp cannot make a context of that size")
         self._memory = native.llama_get_memory(self._handle)
         self._model = model
-        self._outputs_max = sequences
+        self._outputs_max = parameters.outputs
         self._samplers: dict[int, Sampler] = {}
-        self._batch = Batch(batch_tokens)
+        self._batch = Batch(parameters.batch_tokens)
 
     def open(
         self,

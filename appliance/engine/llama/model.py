@@ -14,6 +14,7 @@ from typing import Any
 import llama_cpp.llama_cpp as native
 
 from appliance.engine.llama.log import Log
+from appliance.engine.llama.parameters import Parameters, model_params
 from appliance.errors import EngineUnavailableError
 
 _PIECE_BYTES = 256
@@ -38,15 +39,16 @@ class Model:
     """Weights and vocabulary of a model, from one file or from all its parts.
 
     Parts are given in order; their names say nothing, so files of a store do.
+    ``parameters`` are those of the context to come.
 
     Raises:
         EngineUnavailableError: llama.cpp cannot load it, or it does not generate.
     """
 
-    def __init__(self, *paths: str) -> None:
+    def __init__(self, *paths: str, parameters: Parameters) -> None:
         self._log = Log()
         native.llama_backend_init()
-        self.handle = _load(paths)
+        self.handle = _load(paths, model_params(parameters))
         if not self.handle:
             raise EngineUnavailableError(
                 "llama.cpp cannot load this model", actual=self._log.first
@@ -164,8 +166,7 @@ class Model:
         return "" if text is None else text.decode("utf-8", "replace")
 
 
-def _load(paths: Sequence[str]) -> Any:  # noqa: ANN401 - a pointer of ctypes
-    params = native.llama_model_default_params()
+def _load(paths: Sequence[str], params: native.llama_model_params) -> Any:  # noqa: ANN401 - a pointer of ctypes
     encoded = [path.encode() for path in paths]
     if len(encoded) == 1:
         return native.llama_model_load_from_file(encoded[0], params)

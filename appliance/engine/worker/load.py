@@ -4,6 +4,7 @@ from appliance.clock import Clock
 from appliance.engine import protocol as wire
 from appliance.engine.llama.context import Context
 from appliance.engine.llama.model import Model
+from appliance.engine.llama.parameters import parameters_for
 from appliance.engine.scheduling.admission import REHEARSED_TOKENS, Limits, fit, paced
 from appliance.engine.scheduling.scheduler import Scheduler
 from appliance.engine.worker.prompt import Prompter
@@ -17,7 +18,6 @@ def load(order: wire.Load, *, clock: Clock) -> tuple[Scheduler, Prompter, Limits
         EngineUnavailableError: The model cannot be served.
         RequestRefusedError: Its chat template does not compile.
     """
-    model = Model(*order.model_paths)
     asked = Limits(
         context_tokens=order.context_tokens,
         cells=order.cells,
@@ -27,14 +27,9 @@ def load(order: wire.Load, *, clock: Clock) -> tuple[Scheduler, Prompter, Limits
         queue_timeout_s=order.queue_timeout_s,
         default_max_tokens=order.default_max_tokens,
     )
+    model = Model(*order.model_paths, parameters=parameters_for(order, asked))
     limits = fit(asked, trained_tokens=model.trained_tokens)
-    context = Context(
-        model,
-        cells=limits.cells,
-        sequences=limits.sequences,
-        batch_tokens=limits.batch_tokens,
-        threads=order.threads,
-    )
+    context = Context(model, parameters_for(order, limits))
     rehearsal_s = context.rehearse(
         REHEARSED_TOKENS, now_s=lambda: clock.monotonic_ns() / 1e9
     )

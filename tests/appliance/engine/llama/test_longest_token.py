@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.engine.llama.model import Model
+from appliance.engine.llama.parameters import Parameters
 from appliance.engine.scheduling.admission import least_tokens
 from tests.support.demo_engine import DEMO_MODEL
 from tests.support.gguf_writer import TinyModel, tensor_shapes
@@ -23,6 +24,8 @@ SPACE = "\u2581"
 PIECES = (*(SPACE * count for count in (16, 8, 4, 2, 1)), SPACE + "the", "the", "é")
 
 KINDS = ("bpe", "spm")
+
+SMALL = Parameters(cells=256, sequences=1, outputs=1, batch_tokens=32, threads=1)
 
 
 def write_spm_model(path: Path, *, tokenizer: str) -> None:
@@ -59,11 +62,11 @@ def write_spm_model(path: Path, *, tokenizer: str) -> None:
 def model(kind: str) -> Model:
     """A model kept for good: llama.cpp goes on logging through it."""
     if kind == "bpe":
-        return Model(str(DEMO_MODEL))
+        return Model(str(DEMO_MODEL), parameters=SMALL)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.gguf"
         write_spm_model(path, tokenizer="llama" if kind == "spm" else "t5")
-        return Model(str(path))
+        return Model(str(path), parameters=SMALL)
 
 
 @functools.cache
