@@ -104,25 +104,20 @@ class EngineClient:
         finally:
             self.fail("the engine process ended")
 
-    async def prepare(
-        self,
-        request_id: str,
-        *,
-        messages: tuple[Message, ...],
-        sampling: Sampling,
-    ) -> Ticket:
+    async def prepare(self, order: wire.Prepare) -> Ticket:
         """Hold a place; see :class:`appliance.engine.port.Engine`.
 
         The caller waits in line; cancelling it frees the place at once.
         """
+        request_id = order.request_id
         self._check_alive()
         if request_id in self._calls:
             raise ConflictError(
                 "a request of that id is being served", where=request_id
             )
-        self._check_size(messages, sampling)
+        self._check_size(order.messages, order.sampling)
         self._check_place()
-        frame = prepare_frame(request_id, messages=messages, sampling=sampling)
+        frame = prepare_frame(order)
         call = _Call(prepared=asyncio.get_running_loop().create_future())
         self._calls[request_id] = call
         self._line.join(request_id, frame)

@@ -76,10 +76,21 @@ class Engine(Protocol):
         tenant: str,
         messages: tuple[Message, ...],
         sampling: Sampling,
+        weight: int = 1,
+        priority: int = 0,
+        deadline_s: float | None = None,
     ) -> Ticket:
         """Hold a place for a request that fits every limit.
 
-        ``tenant`` says whose request it is; all tenants are treated alike.
+        Args:
+            request_id: Names the request until it has ended.
+            tenant: Whose request it is; tenants share the engine.
+            messages: The conversation.
+            sampling: How tokens are chosen.
+            weight: The tenant's share of the engine beside other tenants' shares.
+            priority: The lower number goes first; 0 is the ordinary one.
+            deadline_s: Seconds from now after which nobody wants the answer.
+                The caller MUST ``cancel`` then; an engine may do so earlier.
 
         Raises:
             ContextLengthError: Prompt and answer exceed one request's context. If

@@ -43,11 +43,19 @@ class Load(Frame, frozen=True, kw_only=True, tag=True):
 
 
 class Prepare(Frame, frozen=True, kw_only=True, tag=True):
-    """Render, count and hold a place."""
+    """Render, count and hold a place.
+
+    ``tenant``, ``weight``, ``priority`` and ``deadline_s`` are those of
+    :class:`appliance.engine.port.Engine`.
+    """
 
     request_id: str
+    tenant: str
     messages: tuple[Message, ...]
     sampling: Sampling
+    weight: int = 1
+    priority: int = 0
+    deadline_s: float | None = None
 
 
 class Start(Frame, frozen=True, kw_only=True, tag=True):

@@ -129,13 +129,24 @@ class EngineSupervisor:
         self,
         request_id: str,
         *,
-        tenant: str,  # noqa: ARG002  # the port names it; all are treated alike
+        tenant: str,
         messages: tuple[Message, ...],
         sampling: Sampling,
+        weight: int = 1,
+        priority: int = 0,
+        deadline_s: float | None = None,
     ) -> Ticket:
         """Hold a place; see :class:`appliance.engine.port.Engine`."""
         return await self._running().prepare(
-            request_id, messages=messages, sampling=sampling
+            wire.Prepare(
+                request_id=request_id,
+                tenant=tenant,
+                messages=messages,
+                sampling=sampling,
+                weight=weight,
+                priority=priority,
+                deadline_s=deadline_s,
+            )
         )
 
     async def generate(self, ticket: Ticket) -> AsyncIterator[Piece]:

@@ -4,7 +4,7 @@ Pure: values in, values out.
 """
 
 from appliance.engine import protocol as wire
-from appliance.engine.port import Message, Piece, Sampling, Ticket, Usage
+from appliance.engine.port import Piece, Ticket, Usage
 from appliance.errors import (
     ContextLengthError,
     OverloadedError,
@@ -13,18 +13,14 @@ from appliance.errors import (
 from bundleformat.errors import Error, LimitExceededError, MalformedError
 
 
-def prepare_frame(
-    request_id: str, *, messages: tuple[Message, ...], sampling: Sampling
-) -> bytes:
+def prepare_frame(order: wire.Prepare) -> bytes:
     """Return the frame that asks for a place.
 
     Raises:
         RequestRefusedError: It would be too long, or a text is not Unicode.
     """
     try:
-        return wire.encode(
-            wire.Prepare(request_id=request_id, messages=messages, sampling=sampling)
-        )
+        return wire.encode(order)
     except (LimitExceededError, MalformedError) as error:
         raise RequestRefusedError(error.problem, param="messages") from error
 

@@ -51,6 +51,8 @@ class FakeEngine:
     asked: dict[str, tuple[Message, ...]] = field(default_factory=dict)
     sampled: dict[str, Sampling] = field(default_factory=dict)
     tenants: dict[str, str] = field(default_factory=dict)
+    standings: dict[str, tuple[int, int, float | None]] = field(default_factory=dict)
+    """Weight, priority and deadline of each request."""
     _held: dict[str, Usage] = field(default_factory=dict)
     _ended: dict[str, Usage] = field(default_factory=dict)
 
@@ -70,12 +72,16 @@ class FakeEngine:
         tenant: str,
         messages: tuple[Message, ...],
         sampling: Sampling,
+        weight: int = 1,
+        priority: int = 0,
+        deadline_s: float | None = None,
     ) -> Ticket:
         """Hold a place, or raise what was scripted."""
         self.events.append(("prepare", request_id))
         self.asked[request_id] = messages
         self.sampled[request_id] = sampling
         self.tenants[request_id] = tenant
+        self.standings[request_id] = (weight, priority, deadline_s)
         if self.slow_prepare is not None:
             await self.slow_prepare.wait()
         if self.prepare_error is not None:

@@ -72,9 +72,12 @@ class Pair:
     def ask(self, name: str, text: str = "hello") -> "asyncio.Task[Ticket]":
         return asyncio.create_task(
             self.client.prepare(
-                name,
-                messages=(Message(role="user", content=text),),
-                sampling=Sampling(max_tokens=7),
+                wire.Prepare(
+                    request_id=name,
+                    tenant="red",
+                    messages=(Message(role="user", content=text),),
+                    sampling=Sampling(max_tokens=7),
+                )
             )
         )
 

@@ -66,7 +66,11 @@ def test_messages_above_the_frame_limit_are_refused_and_nothing_is_sent() -> Non
     async def run(pair: Pair) -> None:
         many = (Message(role="user", content=""),) * (wire.MAX_FRAME_BYTES // 16)
         with pytest.raises(RequestRefusedError) as caught:
-            await pair.client.prepare("r", messages=many, sampling=Sampling())
+            await pair.client.prepare(
+                wire.Prepare(
+                    request_id="r", tenant="red", messages=many, sampling=Sampling()
+                )
+            )
         assert caught.value.code == "invalid-request"
         assert caught.value.param == "messages"
         assert await pair.peer.silent()

@@ -11,6 +11,10 @@ from bundleformat.errors import LimitExceededError, MalformedError
 
 PREPARE = wire.Prepare(
     request_id="r-1",
+    tenant="red",
+    weight=3,
+    priority=-10,
+    deadline_s=1.5,
     messages=(Message(role="user", content="hé"), Message(role="system", content="")),
     sampling=Sampling(stop=("a", "b"), seed=2**60, temperature=0.5),
 )
