@@ -4,7 +4,7 @@ Only signed sizes and statements are looked at, before one byte is written. Ever
 refusal names both numbers, so that a person knows what to change.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -148,20 +148,24 @@ def fits(manifest: Manifest, facts: HostFacts) -> tuple[Fit, ...]:
 
 
 def check_fits(found: Collection[Fit]) -> None:
-    """Check that what is to run the appliance itself can run here.
+    """Check that Sallyport itself can run here, if it is in the bundle.
+
+    A bundle may carry it for several kinds of host; that one of its environments
+    fits is enough, because the installer takes none that does not.
 
     Raises:
-        UnsuitableHostError: It cannot.
+        UnsuitableHostError: None of them fits.
     """
-    for fit in found:
-        if fit.role == "appliance" and fit.misfits:
-            raise UnsuitableHostError(
-                "an environment for the appliance cannot run on this host",
-                where=fit.name,
-                expected=", ".join(need for need, _ in fit.misfits),
-                actual=", ".join(fact for _, fact in fit.misfits),
-                hint="Build the bundle for this host's target.",
-            )
+    own = [fit for fit in found if fit.role == "appliance"]
+    if not own or not all(fit.misfits for fit in own):
+        return
+    raise UnsuitableHostError(
+        "no environment for the appliance can run on this host",
+        where=", ".join(fit.name for fit in own),
+        expected=_either([need for need, _ in fit.misfits] for fit in own),
+        actual=_either([fact for _, fact in fit.misfits] for fit in own),
+        hint="Build the bundle for this host's target.",
+    )
 
 
 def not_allowed_here(manifest: Manifest, region: str | None) -> tuple[str, ...]:
@@ -188,6 +192,11 @@ def _misfits(needs: Environment, facts: HostFacts) -> Iterator[tuple[str, str]]:
         yield f"python {needs.python}", f"python {_text(facts.python)}"
     if needs.platform != facts.platform:
         yield f"platform {needs.platform}", f"platform {facts.platform}"
+
+
+def _either(ways: Iterable[Sequence[str]]) -> str:
+    """Return ``ways`` for people, each once."""
+    return " or ".join(dict.fromkeys(", ".join(way) for way in ways))
 
 
 def _level(cpu: str) -> int:

@@ -1,6 +1,7 @@
 """What a bundle asks of a host, compared with what the host is."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from appliance.intake.staging import Room
 from bundleformat.artifact import Environment
 from bundleformat.digest import sha256_of
 from bundleformat.errors import LimitExceededError, StorageFaultError
-from bundleformat.manifest import FORMAT, Artifact, Chunk, Manifest
+from bundleformat.manifest import FORMAT, Artifact, Chunk, Manifest, encode_manifest
 from bundleformat.paths import ArchivePath, Name
+from bundler.installer import install as installer
 from tests.support.importing import FACTS
 from tests.support.publisher import NOW, TERMS
 
@@ -26,6 +28,23 @@ ENVIRONMENT = Environment(
     role="appliance",
     wheels=(),
 )
+
+CARRIED: tuple[tuple[dict[str, Any], ...], ...] = (
+    ({},),
+    ({"cpu": "x86-64-v4"}, {"cpu": "x86-64-v2"}),
+    ({"cpu": "x86-64-v2"}, {"cpu": "x86-64-v3"}, {"cpu": "x86-64-v4"}),
+    ({"glibc": "2.39", "cpu": "x86-64-v4"}, {"glibc": "2.17", "cpu": "x86-64"}),
+    ({"python": "3.12"}, {"python": "3.13", "cpu": "x86-64"}),
+)
+"""What a bundle may carry Sallyport for."""
+
+HOSTS = tuple(
+    replace(FACTS, cpu_level=level, glibc=glibc, python=python)
+    for level in (1, 2, 3, 4)
+    for glibc in ((2, 17), (2, 36), (2, 40))
+    for python in ((3, 11), (3, 12))
+)
+"""Kinds of host that a bundle may come to."""
 
 V2 = "cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3"
 V3 = f"{V2} avx avx2 bmi1 bmi2 f16c fma abm movbe xsave"
@@ -77,6 +96,66 @@ def test_an_environment_for_the_appliance_that_cannot_run_here_is_refused_with_n
     assert caught.value.where == "a"
     assert caught.value.expected == expected
     assert caught.value.actual == actual or actual is None
+
+
+def appliances(*changes: dict[str, Any]) -> Manifest:
+    """A bundle that carries Sallyport for one kind of host or several."""
+    return manifest(
+        *(
+            replace(
+                artifact(replace(ENVIRONMENT, **change)), name=Name(f"self-{number}")
+            )
+            for number, change in enumerate(changes)
+        )
+    )
+
+
+def test_a_bundle_none_of_whose_environments_for_the_appliance_fits_is_refused() -> (
+    None
+):
+    wanted = appliances({"cpu": "x86-64-v4"}, {"python": "3.12", "cpu": "x86-64-v4"})
+    with pytest.raises(UnsuitableHostError) as caught:
+        preflight.check_fits(preflight.fits(wanted, FACTS))
+    assert caught.value.where == "self-0, self-1"
+    assert caught.value.expected == "cpu x86-64-v4 or cpu x86-64-v4, python 3.12"
+    assert caught.value.actual == "cpu x86-64-v3 or cpu x86-64-v3, python 3.11"
+
+
+def test_one_environment_for_the_appliance_that_fits_is_enough() -> None:
+    wanted = appliances({"cpu": "x86-64-v4"}, {}, {"python": "3.12"})
+    found = preflight.fits(wanted, FACTS)
+    assert [fit.name for fit in found if not fit.misfits] == ["self-1"]
+    preflight.check_fits(found)
+
+
+@pytest.mark.parametrize("facts", HOSTS)
+@pytest.mark.parametrize("changes", CARRIED)
+def test_an_import_takes_the_bundles_in_which_the_installer_finds_its_environment(
+    facts: HostFacts, changes: tuple[dict[str, Any], ...]
+) -> None:
+    wanted = appliances(*changes)
+    found = preflight.fits(wanted, facts)
+    machine = {
+        "python": ".".join(map(str, facts.python)),
+        "platform": facts.platform,
+        "glibc": ".".join(map(str, facts.glibc)),
+        "cpu": "x86-64" if facts.cpu_level == 1 else f"x86-64-v{facts.cpu_level}",
+    }
+    parsed = json.loads(encode_manifest(wanted))
+    try:
+        chosen = installer.choose_environment(parsed, machine)
+    except installer.InstallError:
+        with pytest.raises(UnsuitableHostError):
+            preflight.check_fits(found)
+        return
+    preflight.check_fits(found)
+    suitable = [
+        each.environment
+        for each, fit in zip(wanted.artifacts, found, strict=True)
+        if each.environment is not None and not fit.misfits
+    ]
+    assert chosen["cpu"] == max(each.cpu for each in suitable)
+    assert any(chosen == {**asdict(each), "wheels": []} for each in suitable)
 
 
 def test_an_environment_for_a_team_that_cannot_run_here_is_only_told() -> None:
