@@ -61,11 +61,14 @@ class _Abi:
     numbers: Mapping[str, int]
 
 
-_SHARED = {
+SHARED = {
     "io_uring_setup": 425,
     "clone3": 435,
     "pidfd_send_signal": 424,
     "pidfd_getfd": 438,
+    "landlock_create_ruleset": 444,
+    "landlock_add_rule": 445,
+    "landlock_restrict_self": 446,
 }
 """Calls newer than the common numbering, the same on every architecture."""
 
@@ -73,7 +76,7 @@ _ABIS = {
     "x86_64": _Abi(
         audit=0xC000_003E,
         numbers={
-            **_SHARED,
+            **SHARED,
             "socket": 41,
             "connect": 42,
             "socketpair": 53,
@@ -96,7 +99,7 @@ _ABIS = {
     "aarch64": _Abi(
         audit=0xC000_00B7,
         numbers={
-            **_SHARED,
+            **SHARED,
             "ptrace": 117,
             "kill": 129,
             "tkill": 130,

@@ -1,8 +1,9 @@
 """The confined child of an installation: ``python -m appliance.environments.child``.
 
-``become PROGRAM ARGUMENT…`` confines the process and turns it into that program.
-``check`` reads what to check from standard input and writes what is wrong with it,
-or nothing, to standard output. Neither does anything before it is confined.
+``become FOLDER SCRATCH PROGRAM ARGUMENT…`` confines the process to the two folders
+and turns it into that program. ``check FOLDER SCRATCH`` may only read them: it takes
+what to check from standard input and writes what is wrong with it, or nothing, to
+standard output. Neither does anything before it is confined.
 """
 
 import os
@@ -12,14 +13,23 @@ from pathlib import Path
 from appliance.environments.confine import confine
 from appliance.environments.errand import Check, Wrong, decode_check, encode_wrong
 from appliance.environments.record import Layout, check_installed
-from bundleformat.errors import LimitExceededError, RefusalError
+from bundleformat.errors import FaultError, LimitExceededError, RefusalError
 
 
 def main(arguments: list[str]) -> int:
     """Do what the arguments say; a crash is the parent's to judge."""
-    confine()
-    if arguments[:1] == ["become"]:
-        os.execv(arguments[1], arguments[1:])  # noqa: S606 - it is confined
+    errand, program = arguments[0], arguments[3:]
+    folders = (Path(arguments[1]), Path(arguments[2]))
+    try:
+        if errand == "become":
+            confine(write=folders)
+        else:
+            confine(read=folders)
+    except FaultError:
+        # Not an exit status: the parent takes one for the program's own verdict.
+        os.abort()
+    if errand == "become":
+        os.execv(program[0], program)  # noqa: S606 - it is confined
     wrong = check(decode_check(sys.stdin.buffer.read()))
     sys.stdout.buffer.write(b"" if wrong is None else encode_wrong(wrong))
     return 0

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from appliance.containment import landlock
 from appliance.environments.errand import Check, encode_check, read_error
 from appliance.environments.launch import TIMEOUT_S, Launcher
 from appliance.environments.place import (
@@ -100,6 +101,8 @@ class EnvironmentInstaller:
         ]
         if not wanted:
             return ()
+        # Before anything is made: without it nothing of a bundle may run here.
+        landlock.check_offered()
         with self._all_or_nothing(sha256):
             return tuple(
                 self._ensure(artifact, manifest, files, sha256=sha256)
@@ -153,6 +156,7 @@ class EnvironmentInstaller:
                 folder=folder,
                 wheels=_link(wheels, files, into=Path(scratch)),
                 launcher=Launcher(
+                    folder=folder,
                     scratch=Path(scratch),
                     where=f"environment {lock.name}",
                     timeout_s=self._timeout_s,
@@ -161,6 +165,7 @@ class EnvironmentInstaller:
             kept = work.is_whole()
             if not kept:
                 _remove(folder)
+                folder.mkdir(mode=OWNER_MAY)
                 work.build()
                 write_mark(folder, name=lock.name, manifest_sha256=sha256)
         return InstalledEnvironment(

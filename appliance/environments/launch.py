@@ -34,14 +34,16 @@ _DISK_FULL = os.strerror(28)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Launcher:
-    """Runs children that have ``scratch`` for their temporary files.
+    """Runs children that reach two folders, and have one for temporary files.
 
     Attributes:
+        folder: The environment; it MUST be there.
         scratch: A folder of this installation alone.
         where: What is being installed, for messages.
         timeout_s: When a child is killed.
     """
 
+    folder: Path
     scratch: Path
     where: str
     timeout_s: float = TIMEOUT_S
@@ -56,7 +58,7 @@ class Launcher:
             InternalFaultError: It died, or could not be started.
         """
         log = self.scratch / "log"
-        status = self._run(("become", str(program), *arguments), log=log)
+        status = self._run("become", str(program), *arguments, log=log)
         if status == 0:
             return
         with log.open("rb") as file:
@@ -85,23 +87,27 @@ class Launcher:
         answer = self.scratch / "answer"
         question = self.scratch / "question"
         question.write_bytes(errand)
-        status = self._run(("check",), log=answer, question=question)
+        status = self._run("check", log=answer, question=question)
         if status != 0:
             raise self._died(status)
         return answer.read_bytes()
 
     def _run(
-        self, errand: tuple[str, ...], *, log: Path, question: Path = Path(os.devnull)
+        self,
+        errand: str,
+        *program: str,
+        log: Path,
+        question: Path = Path(os.devnull),
     ) -> int:
         root = str(Path(appliance.__file__).parent.parent)
         place = str(self.scratch)
         try:
             with log.open("wb") as sink, question.open("rb") as source:
                 return subprocess.run(
-                    [*_CHILD, *errand],
+                    [*_CHILD, errand, str(self.folder), place, *program],
                     stdin=source,
                     stdout=sink,
-                    stderr=sink if errand[0] == "become" else subprocess.DEVNULL,
+                    stderr=sink if errand == "become" else subprocess.DEVNULL,
                     env={
                         "PYTHONPATH": root,
                         "PATH": os.defpath,

@@ -253,6 +253,78 @@ def test_the_pip_of_a_bundle_reaches_no_network_and_starts_nothing(host: Host) -
     assert socket.AF_INET
 
 
+def test_the_pip_of_a_bundle_reaches_no_file_but_its_own(host: Host) -> None:
+    # What the account that installs could do anywhere, tried everywhere it matters.
+    secret = host.folder / "keys" / "ledger.key"
+    secret.parent.mkdir()
+    secret.write_bytes(b"secret")
+    _, files = host.deliver(*environment_of("other", (quick_pip(host.wheels),)))
+    stored = next(iter(files.values()))
+    before = _tree(host.folder)
+    program = f"""
+import os, sys
+from pathlib import Path
+said = []
+def tried(name, deed, *arguments):
+    try:
+        deed(*arguments)
+        said.append(name)
+    except OSError:
+        pass
+home, secret, stored = map(Path, {[str(host.folder), str(secret), str(stored)]!r})
+tried('read a key', secret.read_bytes)
+tried('listed the home', os.listdir, home)
+tried('read an account', Path('/etc/passwd').read_bytes)
+for place in (home, home / 'store', home / 'environments', Path('/tmp'), Path('/')):
+    tried(f'made a file in {{place}}', (place / 'made-by-pip').write_bytes, b'x')
+tried('wrote a stored file', stored.write_bytes, b'x')
+tried('removed a stored file', stored.unlink)
+tried('moved a stored file', stored.rename, 'mine')
+tried('linked a stored file', os.link, stored, 'mine')
+Path('temporary').write_bytes(b'x')
+Path(sys.prefix, 'allowed').write_bytes(b'x')
+print('said', said)
+sys.exit(1)
+"""
+    contents = {"pip/__init__.py": b"", "pip/__main__.py": program.encode()}
+    wheel = tiny_wheel(host.folder / "bad", "pip", version="99.0", contents=contents)
+    manifest, files = host.deliver(*environment_of("tools", (wheel,)))
+    with pytest.raises(MalformedError) as caught:
+        host.install(manifest, files)
+    assert caught.value.actual == "said []"
+    assert list(host.root.iterdir()) == []
+    after = _tree(host.folder)
+    assert {path: after[path] for path in before} == before
+    assert not Path("/made-by-pip").exists()
+    assert not Path("/tmp/made-by-pip").exists()  # noqa: S108 - what was tried
+
+
+def test_a_kernel_that_cannot_confine_an_installation_is_a_fault(
+    host: Host, tool: Tool
+) -> None:
+    manifest, files = host.deliver(*tool())
+    script = (
+        "import errno, pickle, sys\n"
+        "from appliance.containment.bpf import Refusal, install_filter\n"
+        "from appliance.environments.install import EnvironmentInstaller\n"
+        "from bundleformat.errors import InternalFaultError\n"
+        "root, manifest, files = pickle.load(sys.stdin.buffer)\n"
+        "absent = 'landlock_create_ruleset'\n"
+        "install_filter([Refusal(call=absent, error=errno.ENOSYS)])\n"
+        "try:\n"
+        "    EnvironmentInstaller(root).install(manifest, files)\n"
+        "except InternalFaultError as error:\n"
+        "    print(error.where, error.hint[:21], list(root.glob('*')))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        input=pickle.dumps((host.root, manifest, files)),
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.decode() == "landlock This needs Linux 5.13 []\n"
+
+
 def test_what_a_killed_installation_left_does_not_count(host: Host, tool: Tool) -> None:
     manifest, files = host.deliver(*tool(tiny_wheel(host.wheels, "helper")))
     folder = environment_folder(host.root, _sha256(manifest), "tools")
@@ -372,6 +444,14 @@ def test_two_generations_have_environments_of_their_own(host: Host, tool: Tool) 
     assert (first / MARK).is_file()
     assert (second / MARK).is_file()
     assert isinstance(manifest.artifacts[0].environment, Environment | None)
+
+
+def _tree(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def _sha256(manifest: Manifest) -> Sha256:
