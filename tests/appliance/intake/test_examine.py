@@ -14,7 +14,13 @@ from appliance.intake.answer import Answer, encode_answer, read_answer
 from appliance.intake.examine import COMMAND, examine_model
 from bundleformat.errors import InternalFaultError, LimitExceededError, MalformedError
 from tests.support.gguf_bytes import RawGguf, text
-from tests.support.gguf_writer import TinyModel, write_model
+from tests.support.gguf_writer import (
+    FAMILIES,
+    TinyModel,
+    family,
+    tensor_shapes,
+    write_model,
+)
 from tests.vectors.make_gguf import FOLDER
 
 WHERE = "models/tiny.gguf"
@@ -47,6 +53,15 @@ def test_examiner_reports_the_facts_of_a_good_model(tmp_path: Path) -> None:
     path = write_model(tmp_path / "m.gguf", TinyModel(architecture="qwen2", context=96))
     facts = examine_model(path, where=WHERE)
     assert (facts.architecture, facts.context_length) == ("qwen2", 96)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_examiner_accepts_a_model_of_every_family(tmp_path: Path, name: str) -> None:
+    model = family(name, weights="q8_0")
+    facts = examine_model(write_model(tmp_path / "m.gguf", model), where=WHERE)
+    assert (facts.architecture, facts.block_count) == (model.architecture, model.layers)
+    assert facts.tensor_count == len(list(tensor_shapes(model)))
+    assert (facts.chat_template is None) is (model.chat_template is None)
 
 
 @pytest.mark.parametrize(
