@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from pathlib import Path
 from typing import cast
 
 import pytest
@@ -26,7 +25,6 @@ from tests.support.demo_engine import (
     together,
     with_engine,
 )
-from tests.support.gguf_writer import TinyModel, write_model
 
 pytestmark = pytest.mark.system
 
@@ -76,34 +74,6 @@ def test_prompts_cut_into_chunks_give_the_same_answer() -> None:
         assert [answers[i][0] for i in (0, 2, 3)] == [ANSWER] * 3
 
     with_engine(run, batch_tokens=32, sequences=4)
-
-
-@pytest.mark.parametrize("architecture", ["qwen2", "gemma3", "phi3"])
-def test_other_architectures_are_served_in_batches_too(
-    tmp_path: Path, architecture: str
-) -> None:
-    model = write_model(
-        tmp_path / "model.gguf", TinyModel(architecture=architecture, context=1024)
-    )
-
-    async def run(engine: EngineSupervisor) -> None:
-        sampling = Sampling(temperature=0, max_tokens=40)
-        answers = await asyncio.gather(
-            *(
-                answer(engine, f"r{i}", text="hello " * (i + 1), sampling=sampling)
-                for i in range(8)
-            )
-        )
-        first, again = [
-            (await answer(engine, name, sampling=sampling))[0] for name in ("a", "b")
-        ]
-        assert first == again
-        assert {last.finish_reason for _, last in answers} <= {"length", "stop"}
-        stats = await engine.stats()
-        assert (stats.running, stats.cells_used, stats.cells_reserved) == (0, 0, 0)
-        assert stats.preemptions == 0
-
-    with_engine(run, model=model)
 
 
 def test_stop_string_ends_the_answer_before_it() -> None:

@@ -26,6 +26,9 @@ _ALWAYS_F32 = (
 )
 """Tensors of more than one row that llama.cpp wants, or converters keep, as F32."""
 
+SLOW = -2.0
+"""Bias of a state's time step: it then remembers some tens of tokens."""
+
 _Array = npt.NDArray[np.float32]
 
 
@@ -77,6 +80,8 @@ def _values(name: str, shape: Shape, *, generator: np.random.Generator) -> _Arra
         # What a state keeps of itself in one step: less, the further it is.
         decay = -np.arange(1, shape[-1] + 1, dtype=np.float32)
         return np.ascontiguousarray(np.broadcast_to(decay, shape))
+    if name.endswith("ssm_dt.bias"):
+        return np.full(shape, SLOW, dtype=np.float32)
     if len(shape) == 1:
         return np.zeros(shape, dtype=np.float32)
     values = generator.standard_normal(shape, dtype=np.float32)
