@@ -70,7 +70,7 @@ class EngineSettings(_Section):
         ),
     ] = 16_384
     sequences: Annotated[
-        int, Field(ge=1, le=256, description="requests decoded at once")
+        int, Field(ge=1, le=40, description="requests decoded at once")
     ] = 16
     batch_tokens: Annotated[
         int, Field(ge=32, le=8_192, description="tokens computed in one step")
@@ -84,6 +84,45 @@ class EngineSettings(_Section):
     default_max_tokens: Annotated[
         Count, Field(description="new tokens of a request that names no number")
     ] = 512
+    step_ms: Annotated[
+        Count,
+        Field(description="milliseconds a step may take while answers are written"),
+    ] = 150
+    spare_sequences: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=16,
+            description="requests decoded besides, for teams of whom none is",
+        ),
+    ] = 1
+    cached_sequences: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=200,
+            description="ended requests whose tokens may serve the next",
+        ),
+    ] = 32
+    spill_bytes: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=2**40,
+            description="bytes of memory for what had to leave the cache",
+        ),
+    ] = 2**28
+    draft_tokens: Annotated[
+        int,
+        Field(ge=0, le=64, description="tokens guessed in one step; 0 guesses none"),
+    ] = 8
+    shared_prompts: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=2**20)], ...],
+        Field(
+            max_length=16,
+            description="system prompts that teams may have computed for each other",
+        ),
+    ] = ()
     threads: Annotated[
         int,
         Field(

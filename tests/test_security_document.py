@@ -130,6 +130,10 @@ def test_every_limit_is_the_codes_own() -> None:
         assert number_of(place, name) == said, what
 
 
+MAY_BE_NONE = {"spare_sequences", "spill_bytes", "draft_tokens"}
+"""Settings where 0 is the least there can be of something, and no limit less."""
+
+
 @pytest.mark.parametrize(
     "section_of_settings", [ServerSettings, EngineSettings, ImportSettings]
 )
@@ -140,7 +144,8 @@ def test_no_setting_switches_a_limit_off(
         section_of_settings.model_validate({"unlimited": True})
     bounded = set(section_of_settings.model_fields) - {"host", "port", "threads"}
     for name in bounded:
-        for value in (0, -1, float("inf"), 2**51):
+        nothing = () if name in MAY_BE_NONE else (0,)
+        for value in (*nothing, -1, float("inf"), 2**51):
             with pytest.raises(ValidationError):
                 section_of_settings.model_validate({name: value})
 

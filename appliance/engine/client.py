@@ -90,7 +90,7 @@ class EngineClient:
         report = await self._receive()
         if isinstance(report, wire.Ready):
             self._ready = report
-            self._places = report.sequences + order.queued_requests
+            self._places = report.sequences + order.limits.queued_requests
             return report
         if isinstance(report, wire.LoadFailed):
             raise EngineUnavailableError(report.problem)
@@ -276,6 +276,7 @@ class EngineClient:
         call.usage = Usage(
             prompt_tokens=call.usage.prompt_tokens,
             completion_tokens=delta.completion_tokens,
+            cached_tokens=delta.cached_tokens,
         )
         call.inbox.put_nowait(delta)
         if delta.finish_reason is not None:

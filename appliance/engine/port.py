@@ -48,10 +48,14 @@ class Ticket:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Usage:
-    """Tokens of one finished or cancelled request."""
+    """Tokens of one finished or cancelled request.
+
+    ``cached_tokens`` are those of the prompt that need not be computed.
+    """
 
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from appliance.engine.port import FinishReason, Message, Sampling
+from appliance.engine.scheduling.admission import Limits
 from bundleformat.errors import LimitExceededError, MalformedError
 
 MAX_FRAME_BYTES = 16 * 2**20
@@ -29,17 +30,17 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Load(Frame, frozen=True, kw_only=True, tag=True):
-    """First frame: the files of the model, in order, and its hard limits."""
+    """First frame: the files of the model, in order, and its hard limits.
+
+    ``shared_prompts`` are the system prompts that all tenants may have computed
+    for each other.
+    """
 
     model_paths: tuple[str, ...]
-    context_tokens: int
-    cells: int
-    sequences: int
-    batch_tokens: int
-    queued_requests: int
-    queue_timeout_s: float
-    default_max_tokens: int
+    limits: Limits
     threads: int
+    step_s: float
+    shared_prompts: tuple[str, ...] = ()
 
 
 class Prepare(Frame, frozen=True, kw_only=True, tag=True):
@@ -134,6 +135,8 @@ class Delta(Frame, frozen=True, kw_only=True):
     text: str
     completion_tokens: int
     finish_reason: FinishReason | None = None
+    cached_tokens: int = 0
+    queued_s: float = 0.0
 
 
 class Step(Frame, frozen=True, kw_only=True, tag=True):
@@ -160,8 +163,12 @@ class Stats(Frame, frozen=True, kw_only=True, tag=True):
     cells: int
     cells_used: int
     cells_reserved: int
+    cells_cached: int
     tokens_decoded: int
     tokens_prefilled: int
+    tokens_reused: int
+    tokens_drafted: int
+    drafts_kept: int
     steps: int
     preemptions: int
 

@@ -18,6 +18,7 @@ from appliance.engine.client import EngineClient
 from appliance.engine.endings import Endings
 from appliance.engine.launch import Process
 from appliance.engine.port import Message, Piece, Sampling, Ticket, Usage
+from appliance.engine.scheduling.admission import Limits
 from appliance.errors import EngineUnavailableError
 from appliance.settings import EngineSettings, engine_threads
 from bundleformat.errors import Error
@@ -269,14 +270,10 @@ class EngineSupervisor:
         settings = self._settings
         return wire.Load(
             model_paths=tuple(str(path) for path in self._model_paths),
-            context_tokens=settings.context_tokens,
-            cells=settings.cells,
-            sequences=settings.sequences,
-            batch_tokens=settings.batch_tokens,
-            queued_requests=settings.queued_requests,
-            queue_timeout_s=settings.queue_timeout_s,
-            default_max_tokens=settings.default_max_tokens,
+            limits=_limits(settings),
             threads=engine_threads(settings),
+            step_s=settings.step_ms / 1_000,
+            shared_prompts=settings.shared_prompts,
         )
 
     async def _reap(self) -> None:
@@ -285,3 +282,20 @@ class EngineSupervisor:
         if self._process is not None:
             self._exit_status = await self._process.end()
             self._process = None
+
+
+def _limits(settings: EngineSettings) -> Limits:
+    """Return the limits that the settings name, before the model narrows them."""
+    return Limits(
+        context_tokens=settings.context_tokens,
+        cells=settings.cells,
+        sequences=settings.sequences,
+        batch_tokens=settings.batch_tokens,
+        queued_requests=settings.queued_requests,
+        queue_timeout_s=settings.queue_timeout_s,
+        default_max_tokens=settings.default_max_tokens,
+        spare_sequences=settings.spare_sequences,
+        cached_sequences=settings.cached_sequences,
+        draft_tokens=settings.draft_tokens,
+        spill_bytes=settings.spill_bytes,
+    )

@@ -30,7 +30,9 @@ def piece(delta: wire.Delta, ticket: Ticket) -> Piece:
     if delta.finish_reason is None:
         return Piece(text=delta.text)
     usage = Usage(
-        prompt_tokens=ticket.prompt_tokens, completion_tokens=delta.completion_tokens
+        prompt_tokens=ticket.prompt_tokens,
+        completion_tokens=delta.completion_tokens,
+        cached_tokens=delta.cached_tokens,
     )
     return Piece(text=delta.text, finish_reason=delta.finish_reason, usage=usage)
 

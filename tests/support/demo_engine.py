@@ -26,7 +26,7 @@ RAMBLING = Sampling(temperature=2.0, seed=11, max_tokens=480)
 
 
 @contextlib.asynccontextmanager
-async def running(*models: Path, **settings: int) -> AsyncIterator[EngineSupervisor]:
+async def running(*models: Path, **settings: Any) -> AsyncIterator[EngineSupervisor]:
     """A started engine with one compute thread, closed afterwards."""
     chosen = EngineSettings.model_validate({"threads": 1, **settings})
     engine = EngineSupervisor(*(models or (DEMO_MODEL,)), settings=chosen)
@@ -96,7 +96,7 @@ def with_engine(
     test: Callable[[EngineSupervisor], Any],
     *,
     model: Path = DEMO_MODEL,
-    **settings: int,
+    **settings: Any,
 ) -> None:
     async def run() -> None:
         async with running(model, **settings) as engine:

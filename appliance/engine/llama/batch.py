@@ -41,11 +41,15 @@ class Batch:
             logits=_pointer(self._wanted, ctypes.c_int8),
         )
 
-    def fill(self, slices: Sequence[Slice]) -> list[int | None]:
-        """Lay the slices out; return for each the index of its output, or None."""
+    def fill(self, slices: Sequence[Slice]) -> list[int]:
+        """Lay the slices out; return for each the index behind its last token.
+
+        Raises:
+            EngineUnavailableError: They hold more tokens than there is room for.
+        """
         if sum(len(part.tokens) for part in slices) > self._size:
             raise EngineUnavailableError("a batch holds more tokens than allowed")
-        outputs: list[int | None] = []
+        ends: list[int] = []
         begin = 0
         self._wanted[:] = 0
         for part in slices:
@@ -55,12 +59,11 @@ class Batch:
                 part.position, part.position + end - begin
             )
             self._sequences[begin:end] = part.sequence
-            if part.wants_token:
-                self._wanted[end - 1] = 1
-            outputs.append(end - 1 if part.wants_token else None)
+            self._wanted[end - part.outputs : end] = 1
+            ends.append(end)
             begin = end
         self.native.n_tokens = begin
-        return outputs
+        return ends
 
 
 def _pointer(array: "np.ndarray[Any, Any]", kind: type) -> Any:  # noqa: ANN401  # ctypes pointer types are made at run time

@@ -11,6 +11,7 @@ shares its batch with others: ggml then takes other kernels, and rounding differ
 Source: llama.h of the llama.cpp inside llama-cpp-python 0.3.36.
 """
 
+import ctypes
 from collections.abc import Callable, Sequence
 
 import llama_cpp.llama_cpp as native
@@ -47,6 +48,11 @@ class Context:
         self._samplers: dict[int, Sampler] = {}
         self._batch = Batch(parameters.batch_tokens)
 
+    @property
+    def shares(self) -> bool:
+        """Whether sequences may hold cells in common, and be cut at any place."""
+        return self._model.shares_cells
+
     def open(
         self,
         sequence: int,
@@ -55,7 +61,7 @@ class Context:
         max_new_tokens: int,
         generated: Sequence[int],
     ) -> None:
-        """Make ready to sample for ``sequence``."""
+        """Make ready to sample for ``sequence``; its cells stay as they are."""
         self._samplers[sequence] = Sampler(
             sampling,
             vocabulary_size=self._model.vocabulary_size,
@@ -63,33 +69,70 @@ class Context:
             generated=generated,
         )
 
-    def close(self, sequence: int) -> None:
-        """Free the cells and the sampler of ``sequence``."""
-        native.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+    def retire(self, sequence: int) -> None:
+        """Free the sampler of ``sequence`` and keep its cells."""
         self._samplers.pop(sequence).free()
 
-    def decode(self, slices: Sequence[Slice]) -> Sequence[int | None] | None:
+    def drop(self, sequence: int) -> None:
+        """Free the cells of ``sequence``, which has no sampler."""
+        native.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+
+    def share(self, source: int, target: int, *, begin: int, end: int) -> None:
+        """Let ``target`` hold the cells of ``source`` at these positions as well."""
+        native.llama_memory_seq_rm(self._memory, target, begin, end)
+        native.llama_memory_seq_cp(self._memory, source, target, begin, end)
+
+    def cut(self, sequence: int, *, tokens: int) -> None:
+        """Free the cells of ``sequence`` behind its first ``tokens`` ones."""
+        native.llama_memory_seq_rm(self._memory, sequence, tokens, -1)
+
+    def save(self, sequence: int) -> bytes:
+        """Return the state of ``sequence`` as bytes of this process's memory."""
+        size = native.llama_state_seq_get_size(self._handle, sequence)
+        buffer = (ctypes.c_uint8 * size)()
+        written = native.llama_state_seq_get_data(self._handle, buffer, size, sequence)
+        return bytes(memoryview(buffer)[:written])
+
+    def restore(self, sequence: int, state: bytes) -> bool:
+        """Give an empty ``sequence`` a saved state; False if there is no room."""
+        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        read = native.llama_state_seq_set_data(
+            self._handle, buffer, len(state), sequence
+        )
+        return bool(read)
+
+    def decode(self, slices: Sequence[Slice]) -> Sequence[Sequence[int]] | None:
         """Run one batch and sample; None when the cache had no cells left.
 
         Raises:
             EngineUnavailableError: The batch is above a cap, or llama.cpp failed;
                 the process MUST end then, for its cache is in an unknown state.
         """
-        outputs = self._batch.fill(slices)
-        wanted = sum(output is not None for output in outputs)
-        if wanted > self._outputs_max:
+        if sum(part.outputs for part in slices) > self._outputs_max:
             raise EngineUnavailableError("a batch asks for more outputs than allowed")
+        ends = self._batch.fill(slices)
         answer = native.llama_decode(self._handle, self._batch.native)
         if answer == _NO_CELLS:
             return None
         if answer != _OK:
             raise EngineUnavailableError("llama_decode failed", actual=str(answer))
         return [
-            None
-            if output is None
-            else self._samplers[part.sequence].sample(self._handle, output=output)
-            for part, output in zip(slices, outputs, strict=True)
+            self._sample(part, end=end) if part.wants_token else ()
+            for part, end in zip(slices, ends, strict=True)
         ]
+
+    def _sample(self, part: Slice, *, end: int) -> Sequence[int]:
+        """Return the guesses of a slice that are right, and one token more."""
+        sampler = self._samplers[part.sequence]
+        first = end - part.outputs
+        guesses = part.tokens[len(part.tokens) - part.drafts :]
+        tokens: list[int] = []
+        for number in range(part.outputs):
+            token = sampler.sample(self._handle, output=first + number)
+            tokens.append(token)
+            if number < part.drafts and token != guesses[number]:
+                break
+        return tokens
 
     def rehearse(self, tokens: int, *, now_s: Callable[[], float]) -> float:
         """Return the seconds that a batch of ``tokens`` takes; nothing is left of it.

@@ -64,6 +64,19 @@ class Model:
         return int(native.llama_model_n_ctx_train(self.handle))
 
     @property
+    def shares_cells(self) -> bool:
+        """Whether sequences may hold cells in common, and be cut at any place.
+
+        A sliding window drops cells that a shorter sequence would need, and a
+        recurrent state cannot be taken apart.
+        """
+        return not (
+            native.llama_model_is_recurrent(self.handle)
+            or native.llama_model_is_hybrid(self.handle)
+            or native.llama_model_n_swa(self.handle) > 0
+        )
+
+    @property
     def vocabulary_size(self) -> int:
         """Tokens in the vocabulary."""
         return int(native.llama_vocab_n_tokens(self.vocabulary))

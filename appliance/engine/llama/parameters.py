@@ -66,8 +66,9 @@ def parameters_for(order: wire.Load, limits: Limits) -> Parameters:
     """Return what ``order`` asks for, within ``limits``."""
     return Parameters(
         cells=limits.cells,
-        sequences=limits.sequences,
-        outputs=limits.sequences,
+        sequences=limits.resident_sequences,
+        # llama.cpp makes room for one output of each sequence at least.
+        outputs=max(limits.outputs, limits.resident_sequences),
         batch_tokens=limits.batch_tokens,
         threads=order.threads,
     )

@@ -25,6 +25,14 @@ class Limits:
         queued_requests: Requests that may hold a place beyond ``sequences``.
         queue_timeout_s: Longest life of a place that is not running.
         default_max_tokens: New tokens of a request that names no number.
+        spare_sequences: Requests beyond ``sequences`` that run only if nothing
+            else of their tenant does: whoever comes alone need not wait for the
+            many of another.
+        cached_sequences: Ended sequences that may stay in the cache.
+        draft_tokens: Guessed tokens of all answers in one step.
+        spill_bytes: Memory for sequences that had to leave the cache.
+        spill_tokens: Shortest sequence worth keeping there, and shortest gain
+            worth bringing one back.
     """
 
     context_tokens: int
@@ -34,11 +42,36 @@ class Limits:
     queued_requests: int
     queue_timeout_s: float
     default_max_tokens: int
+    spare_sequences: int = 0
+    cached_sequences: int = 1
+    draft_tokens: int = 0
+    spill_bytes: int = 0
+    spill_tokens: int = 128
 
     @property
     def places(self) -> int:
         """Requests that may exist at once: prepared, waiting and running."""
         return self.sequences + self.queued_requests
+
+    @property
+    def running(self) -> int:
+        """Requests that may run at once, spare ones among them."""
+        return self.sequences + self.spare_sequences
+
+    @property
+    def resident_sequences(self) -> int:
+        """Sequences that may be in the cache at once, running or cached."""
+        return self.running + self.cached_sequences
+
+    @property
+    def outputs(self) -> int:
+        """Places of one batch whose logits may be asked for."""
+        return self.running + self.draft_tokens
+
+    @property
+    def spare_cells(self) -> int:
+        """Cells left to a tenant of whom nothing runs."""
+        return min(self.context_tokens, self.cells // 8) if self.spare_sequences else 0
 
 
 REHEARSED_TOKENS = 32
@@ -51,34 +84,23 @@ STEP_TARGET_S = 0.5
 """What one step may take: a cancellation and every other request wait that long."""
 
 
-def fit(limits: Limits, *, trained_tokens: int) -> Limits:
+def fit(limits: Limits, *, trained_tokens: int, shares: bool) -> Limits:
     """Return limits without contradictions, for a model of that context length.
 
     A request can hold neither more than the model was trained for nor more than
-    the cache has; half of each batch is kept for prompts.
+    the cache has; half of each batch is kept for prompts. Where sequences cannot
+    hold cells in common (``shares`` False), each costs memory of its own, so ended
+    ones stay only in place of running ones, and nothing is guessed.
     """
+    sequences = max(1, min(limits.sequences, limits.batch_tokens // 2))
     return dataclasses.replace(
         limits,
         context_tokens=min(limits.context_tokens, limits.cells, trained_tokens),
-        sequences=max(1, min(limits.sequences, limits.batch_tokens // 2)),
+        sequences=sequences,
+        spare_sequences=min(limits.spare_sequences, limits.batch_tokens // 2),
+        cached_sequences=limits.cached_sequences if shares else 0,
+        draft_tokens=limits.draft_tokens if shares else 0,
     )
-
-
-def paced(limits: Limits, *, rehearsal_s: float) -> Limits:
-    """Return limits whose steps stay near the target on this host.
-
-    ``rehearsal_s`` is what a batch of :data:`REHEARSED_TOKENS` took. Batch sizes
-    are halved, never fine-tuned: hosts of one kind then cut prompts alike, and
-    every sequence keeps its place in the batch.
-    """
-    batch_tokens = limits.batch_tokens
-    least = max(REHEARSED_TOKENS, 2 * limits.sequences)
-    while (
-        batch_tokens // 2 >= least
-        and batch_tokens * rehearsal_s > STEP_TARGET_S * REHEARSED_TOKENS
-    ):
-        batch_tokens //= 2
-    return dataclasses.replace(limits, batch_tokens=batch_tokens)
 
 
 def least_tokens(size_bytes: int, *, longest_token_bytes: int | None) -> int:
@@ -124,32 +146,3 @@ def new_tokens(limits: Limits, *, prompt_tokens: int, requested: int | None) -> 
             new_tokens=wanted,
         )
     return wanted
-
-
-class Reservations:
-    """Cells and sequence numbers set aside; never more than there are."""
-
-    def __init__(self, *, cells: int, sequences: int) -> None:
-        self._free_cells = cells
-        self._cells = cells
-        self._free_sequences = list(range(sequences - 1, -1, -1))
-        self._held: dict[int, int] = {}
-
-    @property
-    def reserved_cells(self) -> int:
-        """Cells set aside for running requests."""
-        return self._cells - self._free_cells
-
-    def take(self, cells: int) -> int | None:
-        """Set ``cells`` aside and return a sequence number; None if it must wait."""
-        if cells > self._free_cells or not self._free_sequences:
-            return None
-        self._free_cells -= cells
-        sequence = self._free_sequences.pop()
-        self._held[sequence] = cells
-        return sequence
-
-    def give_back(self, sequence: int) -> None:
-        """Free the sequence number and its cells."""
-        self._free_cells += self._held.pop(sequence)
-        self._free_sequences.append(sequence)

@@ -1,6 +1,6 @@
-"""What a scheduler may ask of a model: one batch in, one token per answer out.
+"""What a scheduler may ask of a model: one batch in, tokens of each answer out.
 
-``llama.Context`` implements it; so does a fake that checks every promise.
+``llama/context.py`` implements it; so does a fake that checks every promise.
 """
 
 from collections.abc import Sequence
@@ -12,17 +12,38 @@ from appliance.engine.port import Sampling
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Slice:
-    """Consecutive tokens of one sequence in one batch."""
+    """Consecutive tokens of one sequence in one batch.
+
+    Attributes:
+        sequence: Whose tokens they are.
+        position: Place of the first in its sequence.
+        tokens: What is computed; the last ``drafts`` of them are guesses.
+        wants_token: Whether the token after the last certain one is to be sampled.
+        drafts: How many guesses follow the last certain token.
+    """
 
     sequence: int
     position: int
     tokens: Sequence[int]
     wants_token: bool
-    """Whether the token after the last one is to be sampled."""
+    drafts: int = 0
+
+    @property
+    def outputs(self) -> int:
+        """Places of the batch whose logits are needed."""
+        return self.drafts + 1 if self.wants_token else 0
 
 
 class Decoder(Protocol):
-    """What the scheduler needs of a model; see ``llama.py``."""
+    """What the scheduler needs of a model."""
+
+    @property
+    def shares(self) -> bool:
+        """Whether sequences may hold cells in common, and be cut at any place.
+
+        False for sliding windows and recurrent states: there a sequence can only
+        be continued where it ends.
+        """
 
     def open(
         self,
@@ -32,17 +53,37 @@ class Decoder(Protocol):
         max_new_tokens: int,
         generated: Sequence[int],
     ) -> None:
-        """Make ready to sample for ``sequence``, which holds no cells."""
+        """Make ready to sample for ``sequence``; its cells stay as they are."""
 
-    def close(self, sequence: int) -> None:
-        """Free the cells and the sampler of ``sequence``."""
+    def retire(self, sequence: int) -> None:
+        """Free the sampler of ``sequence`` and keep its cells."""
 
-    def decode(self, slices: Sequence[Slice]) -> Sequence[int | None] | None:
-        """Run one batch and return each slice's next token.
+    def drop(self, sequence: int) -> None:
+        """Free the cells of ``sequence``, which has no sampler."""
+
+    def share(self, source: int, target: int, *, begin: int, end: int) -> None:
+        """Let ``target`` hold the cells of ``source`` at these positions as well.
+
+        Cells that ``target`` held there are freed. Costs no cell.
+        """
+
+    def cut(self, sequence: int, *, tokens: int) -> None:
+        """Free the cells of ``sequence`` behind its first ``tokens`` ones."""
+
+    def save(self, sequence: int) -> bytes:
+        """Return the state of ``sequence`` as bytes of this process's memory."""
+
+    def restore(self, sequence: int, state: bytes) -> bool:
+        """Give an empty ``sequence`` a saved state; False if there is no room."""
+
+    def decode(self, slices: Sequence[Slice]) -> Sequence[Sequence[int]] | None:
+        """Run one batch and return each slice's next tokens.
 
         Returns:
-            For each slice its sampled token or None if it wanted none; None
-            instead of all if the cache had no cells left (nothing changed then).
+            For each slice none if it wanted none; else those drafts that are what
+            was sampled, and one token more. The cells of other drafts are still
+            held: ``cut`` frees them. None instead of all if the cache had no
+            cells left (nothing changed then).
         """
 
     def piece(self, token: int) -> bytes:

@@ -1,101 +1,120 @@
-"""Decides what every batch holds: the queue, the reservations, one step at a time.
+"""Decides what every batch holds: who enters, who is computed, one step at a time.
 
 A request goes prepared → waiting → running → gone. Prepared ones hold a place in
-the bounded queue and block nobody; waiting ones are admitted in the order in
-which they were started, each with all its cells set aside. A step decodes one
-batch for all running requests: first the newest token of every answer, then
-prompt tokens, oldest request first, up to the batch's size. The core knows
-neither llama.cpp nor the clock; it sees a ``Decoder`` and ``now_s``.
+the bounded queue and block nobody; waiting ones enter with all their cells set
+aside (``waiting.py``, ``residents.py``). A step decodes one batch: first the
+newest token of every answer, then prompt tokens, shared by tenant
+(``fairness.py``), as many as keep the answers' pace (``pacing.py``). The core
+knows neither llama.cpp nor the clock; it sees a ``Decoder`` and ``now_s``.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from appliance.engine.port import FinishReason, Sampling
 from appliance.engine.scheduling.admission import (
     RETRY_AFTER_S,
     Limits,
-    Reservations,
     new_tokens,
 )
+from appliance.engine.scheduling.caches import residents_for
 from appliance.engine.scheduling.decoder import Decoder, Slice
+from appliance.engine.scheduling.pacing import Pace
+from appliance.engine.scheduling.paths import Paths
+from appliance.engine.scheduling.plan import Batch, Planner
+from appliance.engine.scheduling.request import Request
+from appliance.engine.scheduling.residents import Residents
 from appliance.engine.scheduling.textstream import TextStream
+from appliance.engine.scheduling.waiting import Waiting
 from appliance.errors import EngineUnavailableError, OverloadedError
 from bundleformat.errors import ConflictError
+
+BEFORE_ALL = -1_000_000
+"""Priority of a request that was sent back: above all that a caller may have."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
-    """What one step added to one request; the last one has a finish reason."""
+    """What one step added to one request; the last one has a finish reason.
+
+    Attributes:
+        request_id: Whose it is.
+        text: What may be shown now.
+        completion_tokens: Tokens of the answer so far.
+        finish_reason: Why it ended, or None.
+        cached_tokens: Tokens of the prompt that need not be computed.
+        queued_s: How long it waited for its cells.
+    """
 
     request_id: str
     text: str
     completion_tokens: int
     finish_reason: FinishReason | None = None
+    cached_tokens: int = 0
+    queued_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counts:
-    """How full the engine is, and what it has done so far."""
+    """How full the engine is, and what it has done so far.
+
+    ``cells_used`` counts what all sequences hold; ``cells_cached`` is the part of
+    it that gives way to the next request, ``cells_reserved`` what is set aside for
+    running ones, used or not.
+    """
 
     prepared: int
     waiting: int
     running: int
     cells_used: int
     cells_reserved: int
+    cells_cached: int
     tokens_decoded: int
     tokens_prefilled: int
+    tokens_reused: int
+    tokens_drafted: int
+    drafts_kept: int
     steps: int
     preemptions: int
 
 
-@dataclass(kw_only=True, slots=True)
-class _Request:
-    request_id: str
-    prompt: tuple[int, ...]
-    sampling: Sampling
-    max_new: int
-    expires_s: float
-    text: TextStream
-    generated: list[int] = field(default_factory=list)
-    sequence: int = -1
-    position: int = 0
-    """Tokens of prompt and answer that are in the cache."""
-
-    @property
-    def need_cells(self) -> int:
-        return len(self.prompt) + self.max_new
-
-    @property
-    def pending(self) -> int:
-        """Tokens not yet in the cache; 1 while an answer grows."""
-        return len(self.prompt) + len(self.generated) - self.position
-
-    @property
-    def answering(self) -> bool:
-        return self.pending == 1 and bool(self.generated)
-
-    def tokens(self, count: int) -> Sequence[int]:
-        if self.answering:
-            return (self.generated[-1],)
-        whole = (*self.prompt, *self.generated)
-        return whole[self.position : self.position + count]
-
-
 class Scheduler:
-    """All requests of one engine."""
+    """All requests of one engine.
 
-    def __init__(self, decoder: Decoder, *, limits: Limits) -> None:
+    Args:
+        decoder: The model.
+        limits: Hard limits of the engine.
+        pace: What it learned of the host's speed so far.
+        public: Beginnings of prompts that all tenants may share.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        *,
+        limits: Limits,
+        pace: Pace | None = None,
+        public: Sequence[Sequence[int]] = (),
+    ) -> None:
         self._decoder = decoder
         self._limits = limits
-        self._cells = Reservations(cells=limits.cells, sequences=limits.sequences)
-        self._prepared: dict[str, _Request] = {}
-        self._waiting: dict[str, _Request] = {}
-        self._running: dict[str, _Request] = {}
-        self._blocked = False
+        self._residents: Residents = residents_for(decoder, limits=limits)
+        self._paths = Paths(public)
+        self._planner = Planner(
+            decoder, self._residents, limits=limits, pace=pace or _unpaced(limits)
+        )
+        self._prepared: dict[str, Request] = {}
+        self._waiting = Waiting()
+        self._running: dict[str, Request] = {}
+        self._changed = True
+        """Whether somebody may fit who did not before."""
+        self._batch: Batch | None = None
         self._decoded = 0
         self._prefilled = 0
+        self._reused = 0
+        self._drafted = 0
+        self._kept = 0
         self._steps = 0
         self._preemptions = 0
 
@@ -129,6 +148,9 @@ class Scheduler:
         prompt: tuple[int, ...],
         sampling: Sampling,
         now_s: float,
+        tenant: str = "",
+        weight: int = 1,
+        priority: int = 0,
     ) -> int:
         """Hold a place and return how many tokens the answer may have.
 
@@ -141,11 +163,15 @@ class Scheduler:
         max_new = new_tokens(
             self._limits, prompt_tokens=len(prompt), requested=sampling.max_tokens
         )
-        self._prepared[request_id] = _Request(
+        self._prepared[request_id] = Request(
             request_id=request_id,
+            tenant=tenant,
+            weight=weight,
+            priority=priority,
             prompt=prompt,
             sampling=sampling,
             max_new=max_new,
+            since_s=now_s,
             expires_s=now_s + self._limits.queue_timeout_s,
             text=TextStream(sampling.stop),
         )
@@ -155,7 +181,8 @@ class Scheduler:
         """Make a prepared request eligible; harmless if it is not held."""
         request = self._prepared.pop(request_id, None)
         if request is not None:
-            self._waiting[request_id] = request
+            self._waiting.add(request)
+            self._changed = True
 
     def cancel(self, request_id: str) -> tuple[int, int] | None:
         """Free everything a request holds, at once.
@@ -163,142 +190,203 @@ class Scheduler:
         Returns:
             Its prompt and completion tokens, or None if it was not held.
         """
-        for group in (self._prepared, self._waiting, self._running):
-            request = group.pop(request_id, None)
-            if request is not None:
-                self._release(request)
-                return len(request.prompt), len(request.generated)
-        return None
+        request = (
+            self._prepared.pop(request_id, None)
+            or self._waiting.pop(request_id)
+            or self._running.pop(request_id, None)
+        )
+        if request is None:
+            return None
+        self._leave(request)
+        return len(request.prompt), len(request.generated)
 
     def expire(self, now_s: float) -> tuple[str, ...]:
         """Drop places that were held too long without running; return their ids."""
         late = [
             request.request_id
-            for group in (self._prepared, self._waiting)
-            for request in group.values()
+            for group in (self._prepared.values(), self._waiting)
+            for request in group
             if request.expires_s <= now_s
         ]
         for request_id in late:
             self.cancel(request_id)
         return tuple(late)
 
-    def step(self) -> tuple[Progress, ...]:
+    def step(self, now_s: float = 0.0) -> tuple[Progress, ...]:
         """Decode one batch and return what it added.
 
         Raises:
             EngineUnavailableError: A single request does not fit an empty cache.
         """
-        self._admit()
-        slices = self._plan()
-        if not slices:
+        self._admit(now_s)
+        self._batch = batch = self._planner.plan(tuple(self._running.values()))
+        self._changed |= batch.leapt > 0
+        self._reused += batch.leapt
+        if not batch.slices:
             return ()
-        tokens = self._decoder.decode(slices)
-        if tokens is None:
+        answers = self._decoder.decode(batch.slices)
+        if answers is None:
             self._preempt()
             return ()
         self._steps += 1
         by_sequence = {request.sequence: request for request in self._running.values()}
         progress = []
-        for part, token in zip(slices, tokens, strict=True):
+        for part, tokens in zip(batch.slices, answers, strict=True):
             request = by_sequence[part.sequence]
-            self._count(request, part)
-            if token is not None:
-                progress.append(self._accept(request, token))
+            self._count(request, part, kept=len(tokens))
+            if tokens:
+                progress.append(self._accept(request, tokens))
         return tuple(progress)
+
+    def took(self, seconds: float) -> None:
+        """Learn how long the last step took."""
+        if self._batch is not None and self._batch.slices:
+            self._planner.learn(self._batch, took_s=seconds)
 
     def counts(self) -> Counts:
         """Return how full the engine is now."""
+        behind = sum(request.behind_path for request in self._running.values())
+        cached = self._residents.cached_cells
         return Counts(
             prepared=len(self._prepared),
             waiting=len(self._waiting),
             running=len(self._running),
-            cells_used=sum(request.position for request in self._running.values()),
-            cells_reserved=self._cells.reserved_cells,
+            cells_used=self._residents.held_cells + behind,
+            cells_reserved=self._residents.taken_cells - cached,
+            cells_cached=cached,
             tokens_decoded=self._decoded,
             tokens_prefilled=self._prefilled,
+            tokens_reused=self._reused,
+            tokens_drafted=self._drafted,
+            drafts_kept=self._kept,
             steps=self._steps,
             preemptions=self._preemptions,
         )
 
-    def _admit(self) -> None:
-        """Move the head of the queue to running while it fits: first in, first out."""
-        while self._waiting and not self._blocked:
-            request = next(iter(self._waiting.values()))
-            sequence = self._cells.take(request.need_cells)
-            if sequence is None:
-                return
-            del self._waiting[request.request_id]
-            request.sequence = sequence
-            self._running[request.request_id] = request
-            self._decoder.open(
-                sequence,
-                sampling=request.sampling,
-                max_new_tokens=request.max_new,
-                generated=tuple(request.generated),
-            )
+    def _admit(self, now_s: float) -> None:
+        """Let in whoever fits, as often as somebody does."""
+        while self._changed and self._waiting:
+            self._changed = False
+            blocked: list[Request] = []
+            for request in self._waiting.candidates(self._held(), now_s=now_s):
+                if self._enter(request, now_s=now_s):
+                    for each in blocked:
+                        each.passed += each.since_s <= request.since_s
+                    self._changed = True
+                    break
+                blocked.append(request)
 
-    def _plan(self) -> list[Slice]:
-        """Return the batch: every answer's newest token, then prompts, oldest first."""
-        room = self._limits.batch_tokens
-        answers = [r for r in self._running.values() if r.answering]
-        prompts = [r for r in self._running.values() if not r.answering]
-        slices = []
-        for request in (*answers, *prompts):
-            count = min(request.pending, room)
-            if count == 0:
-                break
-            room -= count
-            slices.append(
-                Slice(
-                    sequence=request.sequence,
-                    position=request.position,
-                    tokens=request.tokens(count),
-                    wants_token=count == request.pending,
-                )
-            )
-        return slices
+    def _held(self) -> dict[str, float]:
+        """Return the cells that each running tenant has, for its weight."""
+        held: dict[str, float] = {}
+        for request in self._running.values():
+            share = request.need_cells / request.weight
+            held[request.tenant] = held.get(request.tenant, 0.0) + share
+        return held
 
-    def _count(self, request: _Request, part: Slice) -> None:
+    def _enter(self, request: Request, *, now_s: float) -> bool:
+        """Give a request its cells and a sequence, if it may have them now."""
+        first = all(each.tenant != request.tenant for each in self._running.values())
+        places = self._limits.sequences + (self._limits.spare_sequences if first else 0)
+        if len(self._running) >= places:
+            return False
+        request.path = self._paths.path(
+            request.tenant, (*request.prompt, *request.generated)
+        )
+        place = self._residents.enter(
+            request.path,
+            need_cells=request.need_cells,
+            keep=0 if first else self._limits.spare_cells,
+        )
+        if place is None:
+            return False
+        self._waiting.pop(request.request_id)
+        request.sequence, request.position = place.sequence, place.reused
+        request.reused += place.reused
+        request.queued_s = now_s - request.since_s
+        self._reused += place.reused
+        self._running[request.request_id] = request
+        self._decoder.open(
+            request.sequence,
+            sampling=request.sampling,
+            max_new_tokens=request.max_new,
+            generated=tuple(request.generated),
+        )
+        return True
+
+    def _count(self, request: Request, part: Slice, *, kept: int) -> None:
+        """Note what a slice put into the cache, and free the guesses that failed."""
+        right = max(0, kept - 1)
+        computed = len(part.tokens) - part.drafts + right
         if request.answering:
-            self._decoded += 1
+            self._decoded += kept
+            self._drafted += part.drafts
+            self._kept += right
         else:
-            self._prefilled += len(part.tokens)
-        request.position += len(part.tokens)
+            self._prefilled += computed
+        request.position += computed
+        if right < part.drafts:
+            self._decoder.cut(request.sequence, tokens=request.position)
+        if part.drafts and request.lookup is not None:
+            request.lookup.judge(guessed=part.drafts, right=right)
+        assert request.path is not None  # noqa: S101  # it is running
+        if part.position < request.path.size:
+            self._residents.advance(
+                request.sequence, tokens=min(request.position, request.path.size)
+            )
 
-    def _accept(self, request: _Request, token: int) -> Progress:
-        """Add a sampled token to its answer, and end the answer where it ends."""
-        request.generated.append(token)
+    def _accept(self, request: Request, tokens: Sequence[int]) -> Progress:
+        """Add sampled tokens to their answer, and end the answer where it ends."""
         reason: FinishReason | None = None
         text = ""
-        if self._decoder.is_end(token):
-            reason = "stop"
-        else:
-            text = request.text.feed(self._decoder.piece(token))
-            if request.text.stopped:
+        for token in tokens:
+            request.add(token)
+            if self._decoder.is_end(token):
                 reason = "stop"
-            elif len(request.generated) == request.max_new:
-                reason = "length"
+            else:
+                text += request.text.feed(self._decoder.piece(token))
+                if request.text.stopped:
+                    reason = "stop"
+                elif not request.left:
+                    reason = "length"
+            if reason is not None:
+                break
         if reason is not None:
             text += request.text.flush()
             reason = "stop" if request.text.stopped else reason
             del self._running[request.request_id]
-            self._release(request)
+            self._finish(request)
         return Progress(
             request_id=request.request_id,
             text=text,
             completion_tokens=len(request.generated),
             finish_reason=reason,
+            cached_tokens=request.reused,
+            queued_s=request.queued_s,
         )
 
-    def _release(self, request: _Request) -> None:
+    def _finish(self, request: Request) -> None:
+        """End a request and leave what it computed to the next that begins so."""
+        tokens = (*request.prompt, *request.generated)
+        self._decoder.retire(request.sequence)
+        if request.position > len(tokens):
+            self._decoder.cut(request.sequence, tokens=len(tokens))
+        assert request.path is not None  # noqa: S101  # it was running
+        answer = tokens[request.path.size : request.position]
+        self._residents.finish(request.sequence, answer=answer)
+        request.sequence = -1
+        self._changed = True
+
+    def _leave(self, request: Request) -> None:
+        """Free all that a request holds; nothing of it is kept."""
         if request.sequence >= 0:
-            self._decoder.close(request.sequence)
-            self._cells.give_back(request.sequence)
+            self._decoder.retire(request.sequence)
+            self._residents.leave(request.sequence)
             request.sequence = -1
-            self._blocked = False
+            self._changed = True
 
     def _preempt(self) -> None:
-        """Send the youngest request back to the head of the queue.
+        """Send the youngest request back to the queue.
 
         Reservations make this impossible; if it happens all the same, one request
         is delayed until another has ended, and no request is lost.
@@ -306,9 +394,20 @@ class Scheduler:
         if len(self._running) == 1:
             raise EngineUnavailableError("one request does not fit an empty cache")
         _, request = self._running.popitem()
-        self._release(request)
+        self._leave(request)
         request.position = 0
+        request.priority = BEFORE_ALL
         request.expires_s = math.inf
-        self._waiting = {request.request_id: request, **self._waiting}
-        self._blocked = True
+        self._waiting.add(request)
+        self._changed = False
         self._preemptions += 1
+
+
+def _unpaced(limits: Limits) -> Pace:
+    """Return a pace that knows nothing yet and fills every batch."""
+    return Pace(
+        target_s=math.inf,
+        alone_s=math.inf,
+        batch_tokens=limits.batch_tokens,
+        token_s=0.0,
+    )

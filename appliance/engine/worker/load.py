@@ -5,9 +5,16 @@ from appliance.engine import protocol as wire
 from appliance.engine.llama.context import Context
 from appliance.engine.llama.model import Model
 from appliance.engine.llama.parameters import parameters_for
-from appliance.engine.scheduling.admission import REHEARSED_TOKENS, Limits, fit, paced
+from appliance.engine.scheduling.admission import (
+    REHEARSED_TOKENS,
+    STEP_TARGET_S,
+    Limits,
+    fit,
+)
+from appliance.engine.scheduling.pacing import Pace
 from appliance.engine.scheduling.scheduler import Scheduler
 from appliance.engine.worker.prompt import Prompter
+from appliance.engine.worker.shared_prompts import shared_beginnings
 from appliance.engine.worker.template import ChatTemplate
 
 
@@ -18,22 +25,20 @@ def load(order: wire.Load, *, clock: Clock) -> tuple[Scheduler, Prompter, Limits
         EngineUnavailableError: The model cannot be served.
         RequestRefusedError: Its chat template does not compile.
     """
-    asked = Limits(
-        context_tokens=order.context_tokens,
-        cells=order.cells,
-        sequences=order.sequences,
-        batch_tokens=order.batch_tokens,
-        queued_requests=order.queued_requests,
-        queue_timeout_s=order.queue_timeout_s,
-        default_max_tokens=order.default_max_tokens,
+    model = Model(*order.model_paths, parameters=parameters_for(order, order.limits))
+    limits = fit(
+        order.limits, trained_tokens=model.trained_tokens, shares=model.shares_cells
     )
-    model = Model(*order.model_paths, parameters=parameters_for(order, asked))
-    limits = fit(asked, trained_tokens=model.trained_tokens)
     context = Context(model, parameters_for(order, limits))
     rehearsal_s = context.rehearse(
         REHEARSED_TOKENS, now_s=lambda: clock.monotonic_ns() / 1e9
     )
-    limits = paced(limits, rehearsal_s=rehearsal_s)
+    pace = Pace(
+        target_s=order.step_s,
+        alone_s=max(order.step_s, STEP_TARGET_S),
+        batch_tokens=limits.batch_tokens,
+        token_s=rehearsal_s / REHEARSED_TOKENS,
+    )
     source = model.chat_template
     template = None
     if source is not None:
@@ -41,4 +46,6 @@ def load(order: wire.Load, *, clock: Clock) -> tuple[Scheduler, Prompter, Limits
             source, bos_token=model.bos_token, eos_token=model.eos_token
         )
     prompter = Prompter(model, template=template)
-    return Scheduler(context, limits=limits), prompter, limits
+    public = shared_beginnings(prompter, order.shared_prompts, now=clock.now())
+    scheduler = Scheduler(context, limits=limits, pace=pace, public=public)
+    return scheduler, prompter, limits

@@ -63,7 +63,9 @@ class Service:
                 self._obey(order)
             for request_id in self._scheduler.expire(self._now_s()):
                 self._channel.send(_overloaded(request_id, "waited too long"))
-            progress = self._scheduler.step()
+            began_s = self._now_s()
+            progress = self._scheduler.step(began_s)
+            self._scheduler.took(self._now_s() - began_s)
             if progress:
                 self._channel.send(wire.Step(deltas=tuple(map(_delta, progress))))
 
@@ -105,6 +107,9 @@ class Service:
                 prompt=prompt,
                 sampling=order.sampling,
                 now_s=self._now_s(),
+                tenant=order.tenant,
+                weight=order.weight,
+                priority=order.priority,
             )
         except OverloadedError as error:
             return _overloaded(order.request_id, error.problem)
@@ -148,8 +153,12 @@ class Service:
             cells=self._limits.cells,
             cells_used=counts.cells_used,
             cells_reserved=counts.cells_reserved,
+            cells_cached=counts.cells_cached,
             tokens_decoded=counts.tokens_decoded,
             tokens_prefilled=counts.tokens_prefilled,
+            tokens_reused=counts.tokens_reused,
+            tokens_drafted=counts.tokens_drafted,
+            drafts_kept=counts.drafts_kept,
             steps=counts.steps,
             preemptions=counts.preemptions,
         )
@@ -161,6 +170,8 @@ def _delta(progress: Progress) -> wire.Delta:
         text=progress.text,
         completion_tokens=progress.completion_tokens,
         finish_reason=progress.finish_reason,
+        cached_tokens=progress.cached_tokens,
+        queued_s=progress.queued_s,
     )
 
 

@@ -9,23 +9,27 @@ from appliance.engine import protocol as wire
 from appliance.engine.client import EngineClient
 from appliance.engine.endings import Endings
 from appliance.engine.port import Message, Sampling, Ticket
+from appliance.engine.scheduling.admission import Limits
 
 LOAD = wire.Load(
     model_paths=("model.gguf",),
-    context_tokens=10**6,
-    cells=10**6,
-    sequences=2,
-    batch_tokens=32,
-    queued_requests=3,
-    queue_timeout_s=60,
-    default_max_tokens=8,
+    limits=Limits(
+        context_tokens=10**6,
+        cells=10**6,
+        sequences=2,
+        batch_tokens=32,
+        queued_requests=3,
+        queue_timeout_s=60,
+        default_max_tokens=8,
+    ),
     threads=1,
+    step_s=0.1,
 )
-PLACES = LOAD.sequences + LOAD.queued_requests
+PLACES = LOAD.limits.places
 READY = wire.Ready(
     context_tokens=10**6,
     cells=10**6,
-    sequences=LOAD.sequences,
+    sequences=LOAD.limits.sequences,
     batch_tokens=32,
     longest_token_bytes=8,
 )

@@ -56,7 +56,8 @@ def test_answers_are_the_same_when_eight_run_in_one_batch() -> None:
         steps = after.steps - before.steps
         tokens = after.tokens_decoded - before.tokens_decoded
         assert tokens > 4 * steps
-        assert (after.running, after.cells_reserved, after.cells_used) == (0, 0, 0)
+        assert (after.running, after.cells_reserved) == (0, 0)
+        assert after.cells_used == after.cells_cached
         assert after.preemptions == 0
 
     with_engine(run)
@@ -132,8 +133,10 @@ def test_cancel_in_mid_answer_frees_the_cells() -> None:
             *(interrupted(engine, f"r{i}") for i in range(16))
         )
         stats = await engine.stats()
-        assert all(0 < count < 480 for count in counts)
-        assert (stats.running, stats.cells_used, stats.cells_reserved) == (0, 0, 0)
+        assert all(0 < count <= 480 for count in counts)
+        assert min(counts) < 480
+        assert (stats.running, stats.cells_reserved) == (0, 0)
+        assert stats.cells_used == stats.cells_cached
         assert (await answer(engine, "next"))[0] == ANSWER
 
     with_engine(run)

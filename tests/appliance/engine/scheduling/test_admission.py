@@ -6,10 +6,8 @@ import pytest
 
 from appliance.engine.scheduling.admission import (
     Limits,
-    Reservations,
     fit,
     new_tokens,
-    paced,
 )
 from appliance.errors import ContextLengthError
 
@@ -51,46 +49,29 @@ def test_prompt_and_answer_may_fill_the_context_exactly() -> None:
 
 
 def test_context_is_the_smallest_of_setting_cache_and_training() -> None:
-    assert fit(LIMITS, trained_tokens=64).context_tokens == 64
-    assert fit(LIMITS, trained_tokens=9_999).context_tokens == 100
+    assert fit(LIMITS, trained_tokens=64, shares=True).context_tokens == 64
+    assert fit(LIMITS, trained_tokens=9_999, shares=True).context_tokens == 100
     small = dataclasses.replace(LIMITS, cells=50)
-    assert fit(small, trained_tokens=9_999).context_tokens == 50
+    assert fit(small, trained_tokens=9_999, shares=True).context_tokens == 50
 
 
 def test_sequences_leave_half_of_each_batch_to_prompts() -> None:
     many = dataclasses.replace(LIMITS, sequences=200)
-    assert fit(many, trained_tokens=99).sequences == 16
+    assert fit(many, trained_tokens=99, shares=True).sequences == 16
 
 
-@pytest.mark.parametrize(
-    ("rehearsal_s", "batch_tokens"), [(0.001, 512), (0.05, 256), (0.5, 32), (60, 32)]
-)
-def test_slower_hosts_take_smaller_batches(
-    rehearsal_s: float, batch_tokens: int
-) -> None:
-    wide = dataclasses.replace(LIMITS, batch_tokens=512)
-    assert paced(wide, rehearsal_s=rehearsal_s).batch_tokens == batch_tokens
+def test_a_model_that_shares_no_cells_keeps_no_sequences_beside_the_running() -> None:
+    asked = dataclasses.replace(
+        LIMITS, spare_sequences=1, cached_sequences=9, draft_tokens=5
+    )
+    sharing = fit(asked, trained_tokens=99, shares=True)
+    assert (sharing.running, sharing.resident_sequences, sharing.outputs) == (5, 14, 10)
+    alone = fit(asked, trained_tokens=99, shares=False)
+    assert (alone.running, alone.resident_sequences, alone.outputs) == (5, 5, 5)
 
 
-def test_no_host_is_so_slow_that_sequences_lose_their_place_in_the_batch() -> None:
-    wide = dataclasses.replace(LIMITS, batch_tokens=512, sequences=100)
-    assert paced(wide, rehearsal_s=60).batch_tokens == 256
-
-
-def test_reservations_never_exceed_the_cells() -> None:
-    cells = Reservations(cells=10, sequences=8)
-    first = cells.take(6)
-    assert first is not None
-    assert cells.take(5) is None
-    assert cells.reserved_cells == 6
-    assert cells.take(4) is not None
-    assert cells.take(1) is None
-    cells.give_back(first)
-    assert cells.reserved_cells == 4
-
-
-def test_reservations_never_exceed_the_sequences() -> None:
-    cells = Reservations(cells=10, sequences=2)
-    taken = [cells.take(1), cells.take(1), cells.take(1)]
-    assert taken[2] is None
-    assert {taken[0], taken[1]} == {0, 1}
+def test_cells_are_spared_only_with_sequences() -> None:
+    assert LIMITS.spare_cells == 0
+    spared = dataclasses.replace(LIMITS, spare_sequences=1)
+    assert spared.spare_cells == 37
+    assert dataclasses.replace(spared, cells=10_000).spare_cells == 100

@@ -1,10 +1,14 @@
 """One batch at a time, inside reservations that always suffice."""
 
+import math
+
 import pytest
 
 from appliance.engine.port import Sampling
 from appliance.engine.scheduling.admission import Limits
+from appliance.engine.scheduling.pacing import Pace
 from appliance.engine.scheduling.scheduler import Progress, Scheduler
+from appliance.engine.scheduling.waiting import MOST_PASSES
 from appliance.errors import (
     ContextLengthError,
     EngineUnavailableError,
@@ -24,6 +28,11 @@ class Bench:
         sequences: int = 4,
         batch_tokens: int = 32,
         queued: int = 4,
+        shares: bool = True,
+        spare: int = 0,
+        drafts: int = 0,
+        alphabet: int = 26,
+        public: tuple[tuple[int, ...], ...] = (),
     ) -> None:
         self.limits = Limits(
             context_tokens=100,
@@ -33,11 +42,26 @@ class Bench:
             queued_requests=queued,
             queue_timeout_s=10,
             default_max_tokens=20,
+            spare_sequences=spare,
+            cached_sequences=4 if shares else 0,
+            draft_tokens=drafts,
         )
         self.decoder = FakeDecoder(
-            cells=cells, sequences=sequences, batch_tokens=batch_tokens
+            cells=cells,
+            sequences=self.limits.resident_sequences,
+            batch_tokens=batch_tokens,
+            shares=shares,
+            alphabet=alphabet,
         )
-        self.scheduler = Scheduler(self.decoder, limits=self.limits)
+        self.decoder.outputs = self.limits.outputs
+        pace = Pace(
+            target_s=math.inf, alone_s=math.inf, batch_tokens=batch_tokens, token_s=0
+        )
+        # A step takes the same time however many rows it has: guesses pay.
+        pace.observe(rows=1, prompt_tokens=0, took_s=1)
+        self.scheduler = Scheduler(
+            self.decoder, limits=self.limits, pace=pace, public=public
+        )
         self.texts: dict[str, str] = {}
         self.ends: dict[str, Progress] = {}
         self.order: list[str] = []
@@ -51,12 +75,16 @@ class Bench:
         max_tokens: int | None = None,
         stop: tuple[str, ...] = (),
         now_s: float = 0,
+        tenant: str = "t",
+        priority: int = 0,
     ) -> None:
         self.scheduler.prepare(
             name,
             prompt=(answer,) + (1,) * (prompt - 1),
             sampling=Sampling(max_tokens=max_tokens, stop=stop),
             now_s=now_s,
+            tenant=tenant,
+            priority=priority,
         )
 
     def run(
@@ -67,15 +95,27 @@ class Bench:
         answer: int = 5,
         max_tokens: int | None = None,
         stop: tuple[str, ...] = (),
+        tenant: str = "t",
     ) -> None:
         self.prepare(
-            name, prompt=prompt, answer=answer, max_tokens=max_tokens, stop=stop
+            name,
+            prompt=prompt,
+            answer=answer,
+            max_tokens=max_tokens,
+            stop=stop,
+            tenant=tenant,
         )
         self.scheduler.start(name)
 
-    def step(self, times: int = 1) -> None:
+    def ask(self, name: str, prompt: tuple[int, ...], *, tenant: str = "t") -> None:
+        self.scheduler.prepare(
+            name, prompt=prompt, sampling=Sampling(), now_s=0, tenant=tenant
+        )
+        self.scheduler.start(name)
+
+    def step(self, times: int = 1, *, now_s: float = 0) -> None:
         for _ in range(times):
-            for progress in self.scheduler.step():
+            for progress in self.scheduler.step(now_s):
                 name = progress.request_id
                 assert name not in self.ends, "a word after the last one"
                 self.texts[name] = self.texts.get(name, "") + progress.text
@@ -99,7 +139,7 @@ def test_answer_ends_with_stop_at_the_end_token() -> None:
     assert bench.texts["r"] == "abcde"
     assert bench.ends["r"].finish_reason == "stop"
     assert bench.ends["r"].completion_tokens == 6
-    assert bench.decoder.held == {}
+    assert bench.decoder.open_samplers == {}
     assert bench.scheduler.idle
 
 
@@ -262,3 +302,168 @@ def test_full_cache_with_one_request_is_a_broken_engine() -> None:
     bench.decoder.full_next = 1
     with pytest.raises(EngineUnavailableError):
         bench.step()
+
+
+def beginning(answer: int, *rest: int, size: int = 40) -> tuple[int, ...]:
+    """A prompt whose first ``size`` tokens are those of every other such prompt."""
+    return (answer, *(2,) * (size - 1), *rest)
+
+
+def test_callers_with_one_beginning_compute_it_once() -> None:
+    bench = Bench(cells=400, sequences=8, batch_tokens=64)
+    for number in range(8):
+        bench.ask(f"r{number}", beginning(5, 100 + number, 9))
+    bench.finish()
+    assert bench.texts == dict.fromkeys((f"r{i}" for i in range(8)), "abcde")
+    counts = bench.scheduler.counts()
+    assert counts.tokens_prefilled == 40 + 8 * 2
+    assert counts.tokens_reused == 7 * 40
+    assert {end.cached_tokens for end in bench.ends.values()} == {0, 40}
+
+
+def test_the_next_turn_of_a_conversation_computes_only_what_is_new() -> None:
+    bench = Bench()
+    first = beginning(3, size=20)
+    bench.ask("first", first)
+    bench.finish()
+    bench.ask("next", (*first, *b"abc", 50, 51))
+    bench.finish()
+    assert bench.ends["next"].cached_tokens == 23
+    assert bench.scheduler.counts().tokens_prefilled == 20 + 2
+
+
+def test_the_last_token_of_a_prompt_is_always_computed() -> None:
+    bench = Bench()
+    for name in ("first", "again"):
+        bench.ask(name, beginning(3, size=20))
+        bench.finish()
+    assert bench.ends["again"].cached_tokens == 19
+    assert bench.texts["again"] == "abc"
+
+
+def test_no_tenant_finds_what_another_has_asked() -> None:
+    bench = Bench()
+    bench.ask("red", beginning(3, size=20), tenant="red")
+    bench.finish()
+    bench.ask("blue", beginning(3, size=20), tenant="blue")
+    bench.finish()
+    assert bench.ends["blue"].cached_tokens == 0
+    assert bench.scheduler.counts().tokens_reused == 0
+
+
+def test_a_declared_beginning_is_shared_by_all_tenants_and_nothing_behind_it() -> None:
+    public = beginning(3, size=20)
+    bench = Bench(public=(public,))
+    bench.ask("red", (*public, 60, 61, 62, 63), tenant="red")
+    bench.finish()
+    bench.ask("blue", (*public, 60, 61, 62, 63), tenant="blue")
+    bench.finish()
+    assert bench.ends["blue"].cached_tokens == 20
+
+
+def test_ended_sequences_give_way_to_requests() -> None:
+    bench = Bench(cells=100)
+    for number in range(6):
+        bench.ask(f"r{number}", beginning(3, 100 + number, size=40), tenant=f"{number}")
+        bench.finish()
+    assert len(bench.ends) == 6
+    assert bench.scheduler.counts().cells_cached <= 100
+
+
+def test_the_least_recently_used_gives_way_first() -> None:
+    bench = Bench(cells=100)
+    for name in ("one", "two"):
+        bench.ask(name, beginning(3, size=30), tenant=name)
+        bench.finish()
+    bench.ask("one again", beginning(3, 77, size=30), tenant="one")
+    bench.finish()
+    bench.ask("three", beginning(3, size=40), tenant="three")
+    bench.finish()
+    bench.ask("one once more", beginning(3, 78, size=30), tenant="one")
+    bench.ask("two again", beginning(3, 79, size=30), tenant="two")
+    bench.finish()
+    assert bench.ends["one once more"].cached_tokens == 30
+    assert bench.ends["two again"].cached_tokens == 0
+
+
+def test_a_sequence_that_cannot_be_cut_is_continued_or_not_used() -> None:
+    bench = Bench(shares=False)
+    first = beginning(3, size=20)
+    bench.ask("first", first)
+    bench.finish()
+    bench.ask("other", (*first, 70, 71))
+    bench.finish()
+    assert bench.ends["other"].cached_tokens == 0
+    bench.ask("next", (*first, *b"abc", 50, 51))
+    bench.finish()
+    assert bench.ends["next"].cached_tokens == 23
+    assert bench.texts["next"] == "abc"
+
+
+def test_who_comes_alone_does_not_wait_for_the_many_of_another() -> None:
+    bench = Bench(sequences=2, queued=8, spare=1)
+    for number in range(5):
+        bench.run(f"many{number}", answer=15, tenant="many")
+    bench.step()
+    assert bench.scheduler.counts().running == 2
+    bench.run("alone", answer=2, tenant="alone")
+    bench.step()
+    assert bench.scheduler.counts().running == 3
+    bench.finish()
+    assert bench.order.index("alone") == 2
+
+
+def test_the_lower_number_goes_first_and_waiting_makes_up_for_it() -> None:
+    bench = Bench(sequences=1, queued=8)
+    bench.run("runs", answer=15)
+    bench.step()
+    bench.prepare("batch", answer=2, priority=1)
+    bench.prepare("chat", answer=2, priority=0, now_s=5)
+    for name in ("batch", "chat"):
+        bench.scheduler.start(name)
+    bench.finish()
+    assert list(bench.ends) == ["runs", "chat", "batch"]
+    old = Bench(sequences=1, queued=8)
+    old.run("runs", answer=15)
+    old.step()
+    old.prepare("batch", answer=2, priority=1)
+    old.prepare("chat", answer=2, priority=0, now_s=25)
+    for name in ("batch", "chat"):
+        old.scheduler.start(name)
+    for _ in range(100):
+        old.step(now_s=30)
+    assert list(old.ends) == ["runs", "batch", "chat"]
+
+
+def test_small_requests_pass_a_large_one_a_bounded_number_of_times() -> None:
+    bench = Bench(cells=100, sequences=2, queued=60)
+    bench.run("runs", prompt=3, answer=50, max_tokens=50)
+    bench.step()
+    bench.run("large", prompt=60, answer=2, max_tokens=30)
+    for number in range(3 * MOST_PASSES):
+        bench.run(f"small{number}", prompt=3, answer=1, max_tokens=2)
+    bench.finish()
+    ends = list(bench.ends)
+    before = ends[: ends.index("large")]
+    assert sum(name.startswith("small") for name in before) >= MOST_PASSES
+    assert sum(name.startswith("small") for name in before) <= MOST_PASSES + 1
+
+
+def test_guesses_change_the_steps_of_an_answer_and_not_its_words() -> None:
+    plain, guessing = Bench(alphabet=4), Bench(alphabet=4, drafts=4)
+    for bench in (plain, guessing):
+        bench.run("r", answer=19)
+        bench.finish()
+    assert plain.texts == guessing.texts
+    assert guessing.ends["r"].completion_tokens == 20
+    counts = guessing.scheduler.counts()
+    assert counts.drafts_kept > 5
+    assert counts.steps + counts.drafts_kept == plain.scheduler.counts().steps
+
+
+def test_guesses_never_go_beyond_the_last_token() -> None:
+    bench = Bench(alphabet=4, drafts=4)
+    bench.run("r", answer=30, max_tokens=18)
+    bench.finish()
+    assert bench.ends["r"].completion_tokens == 18
+    assert bench.ends["r"].finish_reason == "length"

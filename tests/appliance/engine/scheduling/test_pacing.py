@@ -1,0 +1,61 @@
+"""Prompts get what the pace of answers leaves, and always something."""
+
+import math
+
+from appliance.engine.scheduling.pacing import LEAST_PROMPT_TOKENS, Pace
+
+
+def pace(*, target_s: float = 0.1, batch_tokens: int = 512, token_s: float) -> Pace:
+    return Pace(
+        target_s=target_s, alone_s=0.5, batch_tokens=batch_tokens, token_s=token_s
+    )
+
+
+def test_without_answers_a_step_may_take_longer() -> None:
+    assert pace(token_s=0.001).room(rows=0) == 500
+    assert pace(token_s=0.001).room(rows=10) == 90
+
+
+def test_a_prompt_advances_however_slow_the_host_is() -> None:
+    assert pace(token_s=60).room(rows=4) == LEAST_PROMPT_TOKENS
+    assert pace(token_s=60).room(rows=0) == LEAST_PROMPT_TOKENS
+
+
+def test_a_batch_is_never_overfull() -> None:
+    assert pace(token_s=1e-9).room(rows=12) == 500
+    assert pace(token_s=0.0).room(rows=0) == 512
+    assert pace(token_s=60, batch_tokens=32).room(rows=20) == 12
+
+
+def test_the_chunk_follows_the_host() -> None:
+    learner = pace(token_s=0.01)
+    before = learner.room(rows=4)
+    for _ in range(50):
+        learner.observe(rows=4, prompt_tokens=100, took_s=0.04)
+        learner.observe(rows=4, prompt_tokens=0, took_s=0.02)
+    assert learner.room(rows=4) > 10 * before
+    for _ in range(50):
+        learner.observe(rows=4, prompt_tokens=100, took_s=4)
+    assert learner.room(rows=4) == LEAST_PROMPT_TOKENS
+
+
+def test_predicted_steps_meet_the_target() -> None:
+    """A host of fixed speed, which the pace does not know at first."""
+    learner = pace(target_s=0.15, token_s=0.02)
+    took = []
+    for step in range(200):
+        room = learner.room(rows=8) if step % 3 else 0
+        took_s = 0.02 + 8 * 0.004 + room * 0.002
+        learner.observe(rows=8, prompt_tokens=room, took_s=took_s)
+        took.append(took_s)
+    assert max(took[50:]) < 1.1 * 0.15
+    assert max(took[50:]) > 0.8 * 0.15
+
+
+def test_a_step_of_one_and_of_many_answers_is_predicted() -> None:
+    learner = pace(token_s=0.002)
+    for _ in range(100):
+        learner.observe(rows=1, prompt_tokens=0, took_s=0.021)
+        learner.observe(rows=8, prompt_tokens=0, took_s=0.028)
+    assert math.isclose(learner.answers_s(1), 0.021, rel_tol=0.05)
+    assert math.isclose(learner.answers_s(8), 0.028, rel_tol=0.05)
