@@ -9,6 +9,7 @@ certificate that has either, marked critical, is refused.
 
 import datetime as dt
 import itertools
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from cryptography import x509
@@ -30,6 +31,40 @@ _KNOWN: Final = (
     x509.SubjectAlternativeName,
 )
 """Extensions this module looks at, or may safely not look at."""
+
+UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the library raises of bytes that are no certificate.
+
+Some of it comes only when a name, an extension or the key is asked for.
+"""
+
+MAX_NAME_CHARACTERS: Final = 512
+"""Longest name of a certificate that is kept; it is for people and decides nothing."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Certificate:
+    """A certificate every part of which could be read; names are printable."""
+
+    parsed: x509.Certificate
+    subject: str
+    issuer: str
+    begin: dt.datetime
+    end: dt.datetime
+    extensions: x509.Extensions
+
+    def extension(self, kind: type[_Kind]) -> _Kind | None:
+        try:
+            return self.extensions.get_extension_for_class(kind).value
+        except x509.ExtensionNotFound:
+            return None
 
 
 def check_chain(
@@ -54,23 +89,36 @@ def check_chain(
         _check_extensions(certificate, where=where)
     for depth, (lower, issuer) in enumerate(itertools.pairwise(path)):
         _check_issued(lower, issuer, depth=depth, where=where)
-    return _signer_key(found[0], where=where), found[0].subject.rfc4514_string()
+    return _signer_key(found[0], where=where), found[0].subject
 
 
-def _load(der: bytes, *, where: str) -> x509.Certificate:
+def _load(der: bytes, *, where: str) -> _Certificate:
     try:
-        return x509.load_der_x509_certificate(der)
-    except ValueError as error:
+        loaded = x509.load_der_x509_certificate(der)
+        return _Certificate(
+            parsed=loaded,
+            subject=_printable(loaded.subject.rfc4514_string()),
+            issuer=_printable(loaded.issuer.rfc4514_string()),
+            begin=loaded.not_valid_before_utc,
+            end=loaded.not_valid_after_utc,
+            extensions=loaded.extensions,
+        )
+    except UNREADABLE as error:
         raise MalformedError("not a certificate", where=where) from error
 
 
-def _check_valid(
-    certificate: x509.Certificate, *, moment: dt.datetime, where: str
-) -> None:
-    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+def _printable(name: str) -> str:
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"
+        for character in name[:MAX_NAME_CHARACTERS]
+    )
+
+
+def _check_valid(certificate: _Certificate, *, moment: dt.datetime, where: str) -> None:
+    begin, end = certificate.begin, certificate.end
     if not begin <= moment <= end:
         raise ExpiredError(
-            f"the certificate of {certificate.subject.rfc4514_string()} was not valid",
+            f"the certificate of {certificate.subject} was not valid",
             where=where,
             expected=f"{format_moment(begin)} to {format_moment(end)}",
             actual=format_moment(moment.replace(microsecond=0)),
@@ -79,12 +127,8 @@ def _check_valid(
         )
 
 
-def _check_extensions(certificate: x509.Certificate, *, where: str) -> None:
-    try:
-        extensions = certificate.extensions
-    except (ValueError, x509.DuplicateExtension) as error:
-        raise MalformedError("a certificate cannot be read", where=where) from error
-    for extension in extensions:
+def _check_extensions(certificate: _Certificate, *, where: str) -> None:
+    for extension in certificate.extensions:
         if extension.critical and not isinstance(extension.value, _KNOWN):
             raise MalformedError(
                 "a certificate demands what is not checked here",
@@ -94,19 +138,19 @@ def _check_extensions(certificate: x509.Certificate, *, where: str) -> None:
 
 
 def _check_issued(
-    lower: x509.Certificate, issuer: x509.Certificate, *, depth: int, where: str
+    lower: _Certificate, issuer: _Certificate, *, depth: int, where: str
 ) -> None:
     try:
-        lower.verify_directly_issued_by(issuer)
-    except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        lower.parsed.verify_directly_issued_by(issuer.parsed)
+    except (InvalidSignature, *UNREADABLE) as error:
         raise SignatureError(
             "the certificates do not lead to the pinned one",
             where=where,
-            actual=lower.issuer.rfc4514_string(),
+            actual=lower.issuer,
             hint="Pin the vendor's CA certificate as they publish it.",
         ) from error
-    constraints = _extension(issuer, x509.BasicConstraints)
-    usage = _extension(issuer, x509.KeyUsage)
+    constraints = issuer.extension(x509.BasicConstraints)
+    usage = issuer.extension(x509.KeyUsage)
     if constraints is None or not constraints.ca:
         raise SignatureError("issued by a certificate that is no CA", where=where)
     if constraints.path_length is not None and constraints.path_length < depth:
@@ -115,28 +159,19 @@ def _check_issued(
         raise SignatureError("issued by a key that may not issue", where=where)
 
 
-def _signer_key(
-    certificate: x509.Certificate, *, where: str
-) -> ec.EllipticCurvePublicKey:
-    usage = _extension(certificate, x509.KeyUsage)
-    purposes = _extension(certificate, x509.ExtendedKeyUsage)
+def _signer_key(certificate: _Certificate, *, where: str) -> ec.EllipticCurvePublicKey:
+    usage = certificate.extension(x509.KeyUsage)
+    purposes = certificate.extension(x509.ExtendedKeyUsage)
     if usage is not None and not usage.digital_signature:
         raise SignatureError("the signer's key may not sign", where=where)
     if purposes is not None and ExtendedKeyUsageOID.CODE_SIGNING not in purposes:
         raise SignatureError("the signer's key may not sign code", where=where)
     try:
-        key = certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
+        key = certificate.parsed.public_key()
+    except UNREADABLE as error:
         raise MalformedError("a certificate without a usable key", where=where) from (
             error
         )
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise MalformedError("the signer's key is no elliptic curve key", where=where)
     return key
-
-
-def _extension(certificate: x509.Certificate, kind: type[_Kind]) -> _Kind | None:
-    try:
-        return certificate.extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
-        return None

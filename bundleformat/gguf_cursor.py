@@ -6,6 +6,7 @@ it is read. Values nobody asked for are read past in small pieces, not kept.
 """
 
 import struct
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from bundleformat.errors import LimitExceededError, MalformedError
@@ -44,12 +45,8 @@ class Cursor:
 
     def skip(self, count: int, *, where: str) -> None:
         """Read past ``count`` bytes. Raises as ``take`` does."""
-        self._reserve(count, where=where)
-        while count > 0:
-            got = len(self._file.read(min(count, PIECE_BYTES)))
-            if got == 0:
-                raise MalformedError("the file ends early", where=where)
-            count -= got
+        for _ in self._pieces(count, where=where):
+            pass
 
     def integer(self, kind: ValueType, *, where: str) -> int:
         """Return the next whole number, packed as ``kind``."""
@@ -107,11 +104,10 @@ class Cursor:
         Raises:
             MalformedError: A truth value that is neither 0 nor 1.
         """
-        data = self.take(VALUE_SIZES[kind], where=where)
-        if kind is ValueType.BOOL and data not in {b"\x00", b"\x01"}:
-            raise MalformedError(
-                "not a truth value", where=where, actual=f"0x{data.hex()}"
-            )
+        if kind is ValueType.BOOL:
+            self._skip_truths(1, where=where)
+        else:
+            self.skip(VALUE_SIZES[kind], where=where)
 
     def skip_array(self, *, where: str) -> tuple[ValueType, int]:
         """Read past an array and return the type and number of its elements.
@@ -128,11 +124,27 @@ class Cursor:
                 most = self.limits.string_bytes
                 self.skip(self.count(most=most, where=where), where=where)
         elif kind is ValueType.BOOL:
-            for _ in range(count):
-                self.skip_scalar(kind, where=where)
+            self._skip_truths(count, where=where)
         else:
             self.skip(count * VALUE_SIZES[kind], where=where)
         return kind, count
+
+    def _skip_truths(self, count: int, *, where: str) -> None:
+        for piece in self._pieces(count, where=where):
+            other = piece.translate(None, b"\x00\x01")
+            if other:
+                raise MalformedError(
+                    "not a truth value", where=where, actual=f"0x{other[0]:02x}"
+                )
+
+    def _pieces(self, count: int, *, where: str) -> Iterator[bytes]:
+        self._reserve(count, where=where)
+        while count > 0:
+            piece = self._file.read(min(count, PIECE_BYTES))
+            if not piece:
+                raise MalformedError("the file ends early", where=where)
+            count -= len(piece)
+            yield piece
 
     def _reserve(self, count: int, *, where: str) -> None:
         end = self.position + count

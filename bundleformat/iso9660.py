@@ -112,7 +112,9 @@ class _Reader:
         prefix = f"{path}/" if path else ""
         for name, runs in below.items():
             if not runs[0].is_folder:
-                self._files[prefix + name] = self._extents(runs, where=prefix + name)
+                # A name from an image may hold anything, for a terminal as well.
+                shown = ascii(prefix + name)[1:-1]
+                self._files[prefix + name] = self._extents(runs, where=shown)
         return [
             (prefix + name, runs[0])
             for name, runs in below.items()

@@ -2,8 +2,9 @@
 
 Two readers of one document must never see different things. Refused are
 therefore: duplicate keys, floats and NaN, integers beyond 2^53 - 1, lone
-surrogates, a byte order mark, anything that is not UTF-8, and nesting deeper
-than the limit, which is counted before the parser runs.
+surrogates, a byte order mark, anything that is not UTF-8, and more objects and
+lists, or deeper ones, than the limit. Both are counted before the parser runs,
+which would take many times the memory of their brackets.
 
 Source: RFC 8785 (JSON Canonicalization Scheme); RFC 7493 (I-JSON), section 2.
 """
@@ -18,6 +19,9 @@ from bundleformat.errors import LimitExceededError, MalformedError
 
 MAX_INTEGER: Final = 2**53 - 1
 """Largest magnitude of an integer that every JSON reader keeps exactly."""
+
+MAX_CONTAINERS: Final = 2**17
+"""Most objects and lists of one document; 32 768 chunks of TUF take half of it."""
 
 _TOKEN = re.compile(
     rb'"[^"\\]*+(?:\\(?:.|\Z)[^"\\]*+)*+(?:"|\Z)|(?P<open>[\[{])|(?P<close>[\]}])',
@@ -44,7 +48,8 @@ def decode(data: bytes, *, max_bytes: int, max_depth: int, where: str) -> Any:  
     """Return the value of ``data``, which need not be in canonical form.
 
     Raises:
-        LimitExceededError: Longer than ``max_bytes`` or deeper than ``max_depth``.
+        LimitExceededError: Longer than ``max_bytes``, deeper than ``max_depth``, or
+            of more than ``MAX_CONTAINERS`` objects and lists.
         MalformedError: Not JSON, or JSON that two readers may see differently.
     """
     if len(data) > max_bytes:
@@ -54,7 +59,7 @@ def decode(data: bytes, *, max_bytes: int, max_depth: int, where: str) -> Any:  
             expected=f"at most {max_bytes} bytes",
             actual=f"{len(data)} bytes",
         )
-    _check_depth(data, max_depth=max_depth, where=where)
+    _check_containers(data, max_depth=max_depth, where=where)
     try:
         value = json.loads(
             data.decode("utf-8"),
@@ -80,7 +85,7 @@ def decode_canonical(data: bytes, *, max_bytes: int, max_depth: int, where: str)
     """Return the value of ``data``, for which ``encode(value) == data`` holds.
 
     Raises:
-        LimitExceededError: Longer than ``max_bytes`` or deeper than ``max_depth``.
+        LimitExceededError: As ``decode``.
         MalformedError: As ``decode``, or not in canonical form.
     """
     value = decode(data, max_bytes=max_bytes, max_depth=max_depth, where=where)
@@ -114,14 +119,21 @@ def _safe_integer(text: str) -> int:
     return int(text)
 
 
-def _check_depth(data: bytes, *, max_depth: int, where: str) -> None:
-    depth = 0
+def _check_containers(data: bytes, *, max_depth: int, where: str) -> None:
+    depth = count = 0
     for token in _TOKEN.finditer(data):
         if token["open"]:
             depth += 1
+            count += 1
             if depth > max_depth:
                 raise LimitExceededError(
                     "nested too deeply", where=where, expected=f"depth {max_depth}"
+                )
+            if count > MAX_CONTAINERS:
+                raise LimitExceededError(
+                    "too many objects and lists",
+                    where=where,
+                    expected=f"at most {MAX_CONTAINERS}",
                 )
         elif token["close"]:
             depth -= 1

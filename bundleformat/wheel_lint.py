@@ -15,6 +15,7 @@ from typing import BinaryIO, Final
 from bundleformat.errors import LimitExceededError, MalformedError
 from bundleformat.wheel import (
     ANYWHERE,
+    MAX_TAGS,
     WheelName,
     normal_name,
     parse_wheel_name,
@@ -43,6 +44,9 @@ FREE_BYTES: Final = 16 * 2**20
 
 MAX_ENTRY_POINTS_BYTES: Final = 2**20
 """Longest ``entry_points.txt``. Unit: bytes."""
+
+MAX_ENTRY_POINT_CHARACTERS: Final = 512
+"""Longest line of ``entry_points.txt``; its parser takes the square of it in time."""
 
 _ELF_X86_64: Final = b"\x7fELF\x02\x01"
 _MACHINE: Final = slice(18, 20)
@@ -210,6 +214,8 @@ def _expanded(text: str, *, where: str) -> list[tuple[str, str, str]]:
     if len(parts) != 3 or len(text) > 512:
         raise MalformedError("not a tag", where=where)
     interpreters, abis, platforms = (part.split(".") for part in parts)
+    if len(interpreters) * len(abis) * len(platforms) > MAX_TAGS:
+        raise MalformedError("too many tags", where=where)
     return [(i, a, p) for i in interpreters for a in abis for p in platforms]
 
 
@@ -267,22 +273,34 @@ def _entry_points(
     if where not in files:
         return set()
     data = read_whole(file, files[where], max_bytes=MAX_ENTRY_POINTS_BYTES)
-    parser = configparser.RawConfigParser(delimiters=("=",), strict=True)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
-    try:
-        parser.read_string(data.decode("utf-8"))
-    except (UnicodeDecodeError, configparser.Error) as error:
-        raise MalformedError("not a list of commands", where=where) from error
-    found: set[str] = set()
-    for section in ("console_scripts", "gui_scripts"):
-        if parser.has_section(section):
-            found.update(parser.options(section))
+    found = _commands(data, where=where)
     for script in found:
         check_script(
             script,
             where=f"{where}: {ascii(script)[1:-1]}",
             distribution=name.distribution,
         )
+    return found
+
+
+def _commands(data: bytes, *, where: str) -> set[str]:
+    parser = configparser.RawConfigParser(delimiters=("=",), strict=True)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    try:
+        text = data.decode("utf-8")
+        if max(map(len, text.split("\n"))) > MAX_ENTRY_POINT_CHARACTERS:
+            raise LimitExceededError(
+                "a line too long",
+                where=where,
+                expected=f"at most {MAX_ENTRY_POINT_CHARACTERS} characters",
+            )
+        parser.read_string(text)
+    except (UnicodeDecodeError, configparser.Error) as error:
+        raise MalformedError("not a list of commands", where=where) from error
+    found: set[str] = set()
+    for section in ("console_scripts", "gui_scripts"):
+        if parser.has_section(section):
+            found.update(parser.options(section))
     return found
 
 

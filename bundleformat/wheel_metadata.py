@@ -12,11 +12,12 @@ import binascii
 import csv
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from bundleformat.errors import LimitExceededError, MalformedError
+from bundleformat.zip_layout import MAX_MEMBERS
 
 MAX_METADATA_BYTES: Final = 4 * 2**20
 """Longest METADATA, most of which is a description. Unit: bytes."""
@@ -55,20 +56,21 @@ def parse_headers(data: bytes, *, where: str) -> Mapping[str, tuple[str, ...]]:
     lines = head.split("\n", MAX_HEADER_LINES)
     if len(lines) > MAX_HEADER_LINES:
         raise LimitExceededError("too many lines", where=where)
-    fields: dict[str, list[str]] = {}
+    # Each value as its lines: to lengthen a text line by line takes their square.
+    fields: dict[str, list[list[str]]] = {}
     last: list[str] | None = None
     for line in lines:
         if any(mark in line for mark in "\r\0\v\f\x1c\x1d\x1e\x85\u2028\u2029"):
             raise MalformedError("an odd line break", where=where)
         if line[:1] in {" ", "\t"} and last is not None:
-            last[-1] += "\n" + line.strip()
+            last.append(line.strip())
             continue
         found = _FIELD.fullmatch(line)
         if found is None:
             raise MalformedError("not a field", where=where, actual=ascii(line[:80]))
-        last = fields.setdefault(found[1].lower(), [])
-        last.append(found[2].rstrip())
-    return {key: tuple(values) for key, values in fields.items()}
+        last = [found[2].rstrip()]
+        fields.setdefault(found[1].lower(), []).append(last)
+    return {key: tuple(map("\n".join, values)) for key, values in fields.items()}
 
 
 def only(fields: Mapping[str, tuple[str, ...]], key: str, *, where: str) -> str:
@@ -91,27 +93,38 @@ def parse_record(data: bytes, *, own: str) -> Mapping[str, Recorded]:
     Raises:
         MalformedError: A row that is no row, comes twice, or lacks SHA-256 or
             size; or RECORD does not list itself.
+        LimitExceededError: More rows than a wheel has members.
     """
-    try:
-        text = data.decode("utf-8")
-        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise MalformedError("not a table in UTF-8", where=own) from error
     listed: dict[str, Recorded] = {}
     itself = 0
-    for index, row in enumerate(rows):
+    for index, row in enumerate(_rows(data, own=own), start=1):
         if row == [own, "", ""]:
             itself += 1
             continue
-        if not row and index == len(rows) - 1:
-            continue
-        path, recorded = _parse_row(row, where=f"{own}, row {index + 1}")
+        path, recorded = _parse_row(row, where=f"{own}, row {index}")
+        if len(listed) == MAX_MEMBERS:
+            raise LimitExceededError("too many rows", where=own)
         if path in listed:
             raise MalformedError("listed twice", where=f"{own}: {ascii(path)[1:-1]}")
         listed[path] = recorded
     if itself != 1:
         raise MalformedError("does not list itself once, without a digest", where=own)
     return listed
+
+
+def _rows(data: bytes, *, own: str) -> Iterator[list[str]]:
+    """Give the rows one by one: a list of them takes many times their bytes."""
+    lines = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline="")
+    rows = csv.reader(lines, strict=True)
+    try:
+        for row in rows:
+            if row:
+                yield row
+            elif next(rows, None) is not None:
+                # Only what follows the last line's end may be empty.
+                raise MalformedError("an empty row", where=own)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise MalformedError("not a table in UTF-8", where=own) from error
 
 
 def _parse_row(row: list[str], *, where: str) -> tuple[str, Recorded]:

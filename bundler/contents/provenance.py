@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from bundleformat.artifact import Provenance, SigningMode
+from bundleformat.certificates import UNREADABLE
 from bundleformat.digest import Sha256
 from bundleformat.limits import Limits
 from bundleformat.model_signing import check_covers, verify_model_signature
@@ -97,7 +98,7 @@ def _anchor(spec: ProvenanceSpec) -> tuple[SigningMode, bytes]:
     pem = _read(spec.certificate, max_bytes=MAX_PEM_BYTES)
     try:
         certificate = x509.load_pem_x509_certificate(pem)
-    except ValueError as error:
+    except UNREADABLE as error:
         raise SpecError(
             "not a certificate in PEM form", where=str(spec.certificate)
         ) from error

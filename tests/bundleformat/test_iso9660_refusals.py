@@ -254,3 +254,15 @@ def test_a_record_across_the_end_of_a_sector_is_refused() -> None:
     crossing = fitting + raw + bytes(2 * SECTOR - len(fitting) - len(raw))
     with pytest.raises(MalformedError):
         list(split_records(crossing, where="x"))
+
+
+@pytest.mark.parametrize("odd", [b"\x1b", b"\xff", b"\n"])
+def test_a_name_from_an_image_cannot_drive_a_terminal(
+    tmp_path: Path, odd: bytes
+) -> None:
+    image = iso_image({"metadata/aXb": b"x"})
+    image.put(image.data.index(b"aXb") + 1, odd)
+    field("metadata/aXb", 2, both(10**6, 4))(image)
+    with pytest.raises(MalformedError) as caught:
+        IsoImage(written(tmp_path, image))
+    assert caught.value.where.isprintable()

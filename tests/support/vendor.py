@@ -33,7 +33,9 @@ DIGESTS: dict[int, hashes.HashAlgorithm] = {
 
 
 def name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+    """Return a name; one longer than an attribute may be has several."""
+    pieces = [text[start : start + 64] for start in range(0, len(text), 64)]
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, each) for each in pieces])
 
 
 def certificate(
@@ -109,6 +111,11 @@ class Vendor:
         default_factory=lambda: ec.generate_private_key(ec.SECP384R1())
     )
 
+    @property
+    def digest(self) -> hashes.HashAlgorithm:
+        """The digest that goes with the key's curve."""
+        return DIGESTS[self.key.curve.key_size]
+
     def ca(self, **more: Any) -> bytes:
         given = {"is_ca": True, **more}
         return certificate(
@@ -139,7 +146,7 @@ class Vendor:
             len(payload),
             payload,
         )
-        signature = self.key.sign(signed, ec.ECDSA(DIGESTS[self.key.curve.key_size]))
+        signature = self.key.sign(signed, ec.ECDSA(self.digest))
         material: dict[str, Any] = {"tlogEntries": []}
         if chain:
             certificates = [{"rawBytes": base64.b64encode(c).decode()} for c in chain]
