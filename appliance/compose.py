@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from appliance.clock import Clock, SystemClock
 from appliance.db.session import database_faults, open_database, reader
+from appliance.engine.pool.file_sizes import FileSizes
 from appliance.engine.supervisor import EngineSupervisor
 from appliance.environments.install import EnvironmentInstaller
 from appliance.home import PEPPER_BYTES, Home
@@ -110,6 +111,7 @@ def live_host(host: OpenHost, *, ledger: LedgerWriter) -> "LiveHost":
         host,
         store=Store(host.home.store),
         core=core_files(),
+        budget=FileSizes(),
         record=ledger.submit,
     )
 
@@ -135,4 +137,5 @@ def application(
         settings=host.settings.server,
         clock=host.clock,
         not_ready=lambda: live.not_ready() + (() if ledger.healthy else ("ledger",)),
+        impaired=live.impaired,
     )

@@ -16,6 +16,9 @@
         └── MediaTypeError
     FaultError
     ├── OverloadedError             queue full, draining: come back later
+    │   ├── ModelLoadingError       the model is not loaded yet
+    │   └── NoRoomError             other models have the memory it needs
+    ├── ModelUnavailableError       taken out after crashes, or cannot be loaded
     ├── AuditUnavailableError       the ledger cannot write, so nothing is served
     ├── EngineUnavailableError      the engine process is down or restarting
     └── HostNotReadyError           not commissioned, or another process holds it
@@ -172,6 +175,62 @@ class OverloadedError(FaultError):
     error_type: ClassVar[str] = "server_error"
 
     def __init__(self, problem: str, *, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(problem)
+
+
+class ModelLoadingError(OverloadedError):
+    """The model is being loaded, and the request has waited as long as it may."""
+
+    code = "model-loading"
+
+
+class NoRoomError(OverloadedError):
+    """The model is not loaded and cannot be now: what others hold, they keep.
+
+    Attributes:
+        needed_bytes: Memory that the model takes.
+        free_bytes: Memory that no engine has.
+        engines: Engines that are loaded or being loaded.
+        most_engines: How many there may be.
+    """
+
+    code = "model-no-room"
+
+    def __init__(
+        self,
+        *,
+        needed_bytes: int,
+        free_bytes: int,
+        engines: int,
+        most_engines: int,
+        retry_after_s: int,
+    ) -> None:
+        self.needed_bytes = needed_bytes
+        self.free_bytes = free_bytes
+        self.engines = engines
+        self.most_engines = most_engines
+        super().__init__(
+            f"there is no room for this model: it needs {needed_bytes:,} bytes of "
+            f"memory and {free_bytes:,} are free, with {engines} of at most "
+            f"{most_engines} models loaded, none of which may be unloaded now",
+            retry_after_s=retry_after_s,
+        )
+
+
+class ModelUnavailableError(FaultError):
+    """The model is active and is not served: it was taken out, or does not load.
+
+    Attributes:
+        retry_after_s: Seconds after which it is tried again, or None if nothing is
+            tried before an operator does something.
+    """
+
+    code = "model-unavailable"
+    http_status = 503
+    error_type: ClassVar[str] = "server_error"
+
+    def __init__(self, problem: str, *, retry_after_s: int | None = None) -> None:
         self.retry_after_s = retry_after_s
         super().__init__(problem)
 

@@ -2,57 +2,35 @@
 
 ``refresh`` follows the database, where an import in another process activates a
 new generation. Policies and the site certificate take effect at once or, if they
-cannot be read, nothing is served at all. Models take effect as their engines
-load; one that cannot be loaded is missing, reported by ``not_ready``, and tried
-again ever more rarely. An engine nobody needs any more is closed when its
-requests have ended.
+cannot be read, nothing is served at all; what is offered no more is gone at once.
+A model that replaces another does so when it is loaded, or when it turns out that
+it cannot be loaded beside it. Which models are loaded is the pool's affair.
 """
 
 import asyncio
-import datetime as dt
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
-from sqlalchemy import Connection
-
-from appliance.engine.supervisor import EngineSupervisor
+from appliance.crash_book import CrashBook
+from appliance.engine.pool.budget import MemoryBudget
+from appliance.engine.pool.offer import Offer
+from appliance.engine.pool.pool import EnginePool
 from appliance.errors import HostNotReadyError
 from appliance.host import OpenHost
-from appliance.identity import keys, site
+from appliance.identity import keys
 from appliance.identity.keys import Caller
-from appliance.intake import trust_state
-from appliance.ledger.events import Draft, Event, Outcome
-from appliance.policy.compile import CoreFiles, PolicySet, compile_policies
-from appliance.policy.facts import ModelFacts, SiteFacts
-from appliance.registry.catalogue import ActiveModel, active_models, active_policies
+from appliance.ledger.events import Draft
+from appliance.live_policies import compile_active
+from appliance.live_snapshot import Snapshot, read_snapshot, served, site_facts
+from appliance.policy.compile import CoreFiles, PolicySet
+from appliance.registry.catalogue import ActiveModel
 from appliance.registry.generations import repair_hint
 from appliance.registry.store import Store
 from appliance.request_flow import HostView, ServedModel
-from bundleformat.digest import Sha256, sha256_of
-from bundleformat.errors import DigestMismatchError, Error, StorageFaultError
-from bundleformat.site_certificate import SiteCertificate
-
-RETRY_MIN_S = 1.0
-"""First wait before loading again what could not be loaded; it doubles each time."""
-
-RETRY_MAX_S = 60.0
-"""Longest such wait."""
-
-DRAIN_POLL_S = 0.1
-"""How often a retiring engine is asked whether it still works. Unit: seconds."""
+from bundleformat.errors import DigestMismatchError, Error, RefusalError
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Snapshot:
-    """What the database says is active; equal snapshots need no refresh."""
-
-    models: tuple[ActiveModel, ...]
-    policies: tuple[tuple[str, Sha256], ...]
-    site: SiteCertificate | None
 
 
 class LiveHost:
@@ -64,20 +42,25 @@ class LiveHost:
         *,
         store: Store,
         core: CoreFiles,
+        budget: MemoryBudget,
         record: Callable[[Draft], object],
     ) -> None:
         self._host = host
         self._store = store
         self._core = core
-        self._record = record
+        self._crashes = CrashBook(host, record=record)
+        self._pool = EnginePool(
+            engine=host.settings.engine,
+            models=host.settings.models,
+            budget=budget,
+            drain_s=host.settings.server.drain_s,
+            on_crash=self._crashes.crashed,
+        )
         self._snapshot: Snapshot | None = None
         self._view: HostView | None = None
-        self._engines: dict[str, EngineSupervisor] = {}
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._switching: asyncio.Task[tuple[Error, ...]] | None = None
         self._closing: asyncio.Future[None] | None = None
-        self._problems: tuple[str, ...] = ()
-        self._retry_ns = 0
-        self._retry_s = RETRY_MIN_S
+        self._problem: str | None = None
 
     def view(self) -> HostView:
         """Return what is active now.
@@ -109,49 +92,51 @@ class LiveHost:
         Whoever asks needs no key, so no model is named.
         """
         view = self._view
-        missing = set(self._problems)
-        if view is None or not view.models:
+        missing = set() if self._problem is None else {self._problem}
+        offered = {} if view is None else view.models
+        lost = self._pool.taken_out().keys() | self._pool.failures().keys()
+        if all(model.facts.sha256 in lost for model in offered.values()):
             missing.add("models")
         if view is not None and view.site is None:
             missing.add("site-certificate")
-        if not all(engine.ready for engine in self._engines.values()):
+        if self._pool.waiting():
             missing.add("engines")
         return tuple(sorted(missing))
+
+    def impaired(self) -> tuple[str, ...]:
+        """Return what some model suffers from while others serve; no model is named."""
+        codes = {error.code for error in self._pool.failures().values()}
+        if self._pool.taken_out():
+            codes.add("model-taken-out")
+        return tuple(sorted(codes))
 
     async def start(self) -> None:
         """Make everything the database says is active available.
 
         Raises:
-            Error: Some of it cannot be served; nothing of it should be.
+            Error: Nothing of it can be served, or it is not what was admitted.
         """
-        errors = await self._apply(self._read())
-        if errors:
-            raise errors[0]
+        errors = await self._follow(self._read())
+        refused = [error for error in errors if isinstance(error, RefusalError)]
+        if refused or (errors and not self._pool.loaded()):
+            raise (*refused, *errors)[0]
 
     async def refresh(self) -> None:
         """Follow the database; what cannot be followed becomes not ready."""
+        self._check()
         try:
             snapshot = self._read()
-            waiting = self._host.clock.monotonic_ns() < self._retry_ns
-            if snapshot == self._snapshot and (not self._problems or waiting):
-                return
-            errors = await self._apply(snapshot)
+            if snapshot != self._snapshot:
+                self._follow(snapshot)
+            await self._crashes.follow(self._pool, on_record=snapshot.taken_out)
+            problem = None
         except Error as error:
-            self._view = None
-            self._snapshot = None
-            errors = [error]
-        self._note(errors)
-
-    def _note(self, errors: Sequence[Error]) -> None:
-        """Remember what cannot be served; say so when it changes; back off."""
-        problems = tuple(error.code for error in errors)
-        if problems != self._problems:
-            for error in errors:
+            self._stop_switching()
+            self._view = self._snapshot = None
+            problem = error.code
+            if problem != self._problem:
                 _log.error("cannot serve what is active: %s", error)
-            self._retry_s = RETRY_MIN_S
-        self._problems = problems
-        self._retry_ns = self._host.clock.monotonic_ns() + int(self._retry_s * 1e9)
-        self._retry_s = min(2 * self._retry_s, RETRY_MAX_S)
+        self._problem = problem
 
     async def close(self) -> None:
         """End every engine; in-flight callers get a clean error.
@@ -163,59 +148,87 @@ class LiveHost:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
-        engines, self._engines = self._engines, {}
-        retiring = tuple(self._retiring)
-        for task in retiring:
-            task.cancel()
-        await asyncio.gather(*retiring, return_exceptions=True)
-        await asyncio.gather(*(engine.close() for engine in engines.values()))
+        self._stop_switching()
+        await self._pool.close()
+
+    def _check(self) -> None:
+        """Raise what work in the background ended by, if it was a bug."""
+        self._pool.check()
+        if self._switching is not None and self._switching.done():
+            self._switching.result()
+
+    def _stop_switching(self) -> None:
+        switching, self._switching = self._switching, None
+        if switching is not None:
+            switching.cancel()
 
     def _read(self) -> Snapshot:
         with self._host.look() as connection:
-            return _read(connection, now=self._host.clock.now())
+            return read_snapshot(connection, now=self._host.clock.now())
 
-    async def _apply(self, snapshot: Snapshot) -> list[Error]:
-        """Start what is new, replace the view, retire what is old.
-
-        Returns:
-            Why models of the snapshot are not in the view.
+    def _follow(self, snapshot: Snapshot) -> "asyncio.Task[tuple[Error, ...]]":
+        """Show requests what is active, and begin to load it; return what ends then.
 
         Raises:
             Error: The policies cannot be read; the view is what it was.
         """
-        policy_set = self._compile(snapshot)
-        errors: list[Error] = []
-        for model in snapshot.models:
-            if model.sha256 not in self._engines:
-                try:
-                    await self._start_engine(model)
-                except Error as error:
-                    errors.append(error)
-        self._view = HostView(
-            models={
-                model.name: _served(model, self._engines[model.sha256])
-                for model in snapshot.models
-                if model.sha256 in self._engines
-            },
-            policy_set=policy_set,
-            site=None if snapshot.site is None else _site_facts(snapshot.site),
-        )
+        policy_set = compile_active(snapshot, store=self._store, core=self._core)
+        self._pool.offer(self._offers(snapshot))
+        before = {} if self._view is None else self._view.models
+        self._show(snapshot, policy_set, before=before)
         self._snapshot = snapshot
-        for sha256 in self._engines.keys() - {
-            model.sha256 for model in snapshot.models
-        }:
-            self._retire(self._engines.pop(sha256))
+        self._stop_switching()
+        self._switching = asyncio.create_task(self._switch(snapshot, policy_set))
+        return self._switching
+
+    async def _switch(
+        self, snapshot: Snapshot, policy_set: PolicySet
+    ) -> tuple[Error, ...]:
+        """Load what there is room for, then give up what is offered no more."""
+        errors = await self._pool.warm()
+        self._show(snapshot, policy_set, before={})
+        self._pool.keep_only({model.sha256 for model in snapshot.models})
         return errors
 
-    async def _start_engine(self, model: ActiveModel) -> None:
-        engine = EngineSupervisor(
-            *(self._store.path_of(part.sha256) for part in model.parts),
-            settings=self._host.settings.engine,
-            check=partial(self._check_stored, model),
-            on_crash=partial(self._crashed, model),
+    def _show(
+        self,
+        snapshot: Snapshot,
+        policy_set: PolicySet,
+        *,
+        before: Mapping[str, ServedModel],
+    ) -> None:
+        """Replace the view; what was ``before`` stays until its successor is loaded."""
+        loaded = self._pool.loaded()
+        models = {}
+        for model in snapshot.models:
+            old = before.get(model.name)
+            stays = old is not None and old.facts.sha256 in loaded
+            if old is not None and stays and model.sha256 not in loaded:
+                models[model.name] = old
+            else:
+                models[model.name] = served(model, self._pool.engine(model.sha256))
+        certificate = snapshot.site
+        self._view = HostView(
+            models=models,
+            policy_set=policy_set,
+            site=None if certificate is None else site_facts(certificate),
         )
-        await engine.start()
-        self._engines[model.sha256] = engine
+
+    def _offers(self, snapshot: Snapshot) -> Iterable[Offer]:
+        names = set(self._host.settings.models.pinned)
+        pinned = {model.sha256 for model in snapshot.models if model.name in names}
+        for name in names - {model.name for model in snapshot.models}:
+            _log.warning("no model is called %s, which the settings pin", name)
+        return [
+            Offer(
+                sha256=model.sha256,
+                name=model.name,
+                paths=self._store.paths_of(model),
+                pinned=model.sha256 in pinned,
+                check=partial(self._check_stored, model),
+            )
+            for model in snapshot.models
+        ]
 
     async def _check_stored(self, model: ActiveModel) -> None:
         """Check that a model's stored bytes, read again now, are those admitted."""
@@ -231,104 +244,3 @@ class LiveHost:
                         model.generation, channel=model.channel, version=model.version
                     ),
                 )
-
-    def _stored(self, sha256: Sha256) -> bytes:
-        with self._store.open(sha256) as file:
-            try:
-                return file.read()
-            except OSError as error:
-                raise StorageFaultError(
-                    "a stored policy cannot be read", actual=str(error.strerror)
-                ) from error
-
-    def _crashed(self, model: ActiveModel, status: int, restarts: int) -> None:
-        """Have the crash of an engine recorded; the server goes on without it.
-
-        One that crashes again and again is recorded ever more rarely.
-        """
-        if restarts.bit_count() > 1:
-            return
-        self._record(
-            Draft(
-                event=Event.ENGINE_CRASHED,
-                outcome=Outcome.ERROR,
-                fields={
-                    "model": {"name": model.name, "sha256": model.sha256},
-                    "exit_status": str(status),
-                    "restarts": restarts,
-                },
-            )
-        )
-
-    def _compile(self, snapshot: Snapshot) -> PolicySet:
-        files = []
-        for name, sha256 in snapshot.policies:
-            data = self._stored(sha256)
-            if sha256_of(data) != sha256:
-                raise DigestMismatchError(
-                    "a stored policy has changed",
-                    where=name,
-                    hint="Run: sallyport store repair MEDIUM",
-                )
-            files.append((name, data))
-        return compile_policies(self._core, site=tuple(files))
-
-    def _retire(self, engine: EngineSupervisor) -> None:
-        task = asyncio.create_task(self._drain(engine))
-        self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
-
-    async def _drain(self, engine: EngineSupervisor) -> None:
-        """Close an engine when its requests have ended, or after the drain time."""
-        try:
-            async with asyncio.timeout(self._host.settings.server.drain_s):
-                while await _busy(engine):  # noqa: ASYNC110 - another process's state
-                    await asyncio.sleep(DRAIN_POLL_S)
-        except TimeoutError:
-            _log.warning("closing an engine whose requests did not end in time")
-        finally:
-            await engine.close()
-
-
-async def _busy(engine: EngineSupervisor) -> bool:
-    try:
-        stats = await engine.stats()
-    except Error:
-        return False
-    return stats.prepared + stats.waiting + stats.running > 0
-
-
-def _read(connection: Connection, *, now: dt.datetime) -> Snapshot:
-    trusted = trust_state.all_compliance_keys(connection)
-    return Snapshot(
-        models=active_models(connection),
-        policies=tuple(
-            (policy.name, policy.sha256) for policy in active_policies(connection)
-        ),
-        site=site.current(connection, keys=trusted, now=now),
-    )
-
-
-def _served(model: ActiveModel, engine: EngineSupervisor) -> ServedModel:
-    return ServedModel(
-        facts=ModelFacts(
-            name=model.name,
-            sha256=model.sha256,
-            origin=model.terms.origin,
-            licence=model.terms.licence,
-            allowed_regions=model.terms.allowed_regions,
-        ),
-        generation=model.generation,
-        activated_s=int(dt.datetime.fromisoformat(model.activated_ts).timestamp()),
-        engine=engine,
-    )
-
-
-def _site_facts(certificate: SiteCertificate) -> SiteFacts:
-    return SiteFacts(
-        site=certificate.site,
-        region=certificate.region,
-        jurisdictions=certificate.jurisdictions,
-        not_before=certificate.not_before,
-        not_after=certificate.not_after,
-    )

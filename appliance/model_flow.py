@@ -17,8 +17,9 @@ from appliance.import_host import ImportHost
 from appliance.intake.lock import hold_import_lock
 from appliance.ledger.events import Draft, Event, Outcome
 from appliance.ledger.fields import JSON
-from appliance.registry import catalogue, generations
+from appliance.registry import catalogue, generations, taken_out
 from appliance.registry.catalogue import ActiveModel, StoredFile
+from appliance.taken_out_flow import put_back_draft
 from bundleformat.digest import Sha256
 from bundleformat.errors import ConflictError, MissingError
 
@@ -97,13 +98,32 @@ def remove_model(host: ImportHost, name: str) -> tuple[ActiveModel, ...]:
 
 
 def restore_model(host: ImportHost, name: str) -> tuple[ActiveModel, ...]:
-    """Put a removed model back into service; return every name that is served again.
+    """Put a model back that was removed, or taken out; return every name of it.
 
     Raises:
         MissingError: No removed model has that name, or its files are gone.
         HostNotReadyError: An import or a collection is running.
         StorageFaultError: The disk refused; nothing changed.
     """
+    return _put_back(host, name) or _restore_removed(host, name)
+
+
+def _put_back(host: ImportHost, name: str) -> tuple[ActiveModel, ...]:
+    """Let a model in service be tried again that was taken out; else return nothing."""
+    with database_faults(host.database), host.database.begin() as connection:
+        digests = taken_out.taken_out_digests(connection)
+        models = catalogue.active_models(connection)
+        found = {m.sha256 for m in models if m.name == name and m.sha256 in digests}
+        back = tuple(model for model in models if model.sha256 in found)
+        for sha256 in found:
+            taken_out.put_back(connection, sha256)
+        drafts = [put_back_draft(model, reason="operator") for model in back]
+        if drafts:
+            host.append_records(connection, drafts)
+    return back
+
+
+def _restore_removed(host: ImportHost, name: str) -> tuple[ActiveModel, ...]:
     with (
         hold_import_lock(host.staging),
         database_faults(host.database),
@@ -124,11 +144,27 @@ def restore_model(host: ImportHost, name: str) -> tuple[ActiveModel, ...]:
     return back
 
 
-def list_models(
-    connection: Connection,
-) -> tuple[tuple[ActiveModel, ...], tuple[ActiveModel, ...]]:
-    """Return the models in service, and those that were taken out of it."""
-    return catalogue.active_models(connection), catalogue.removed_models(connection)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listed:
+    """A model of an active generation, and what keeps it from being served, if any."""
+
+    model: ActiveModel
+    removed: bool
+    taken_out: bool
+
+
+def list_models(connection: Connection) -> tuple[Listed, ...]:
+    """Return the models in service and those that were removed, by name."""
+    out = taken_out.taken_out_digests(connection)
+    found = (
+        Listed(model=model, removed=removed, taken_out=model.sha256 in out)
+        for models, removed in (
+            (catalogue.active_models(connection), False),
+            (catalogue.removed_models(connection), True),
+        )
+        for model in models
+    )
+    return tuple(sorted(found, key=lambda each: each.model.name))
 
 
 def overdue(model: ActiveModel, *, today: dt.date) -> bool:

@@ -4,8 +4,10 @@
 2. bind: the listener exists before anything is confined.
 3. confine: from here on this process and its children open no network socket,
    and no other process of this user can look into them.
-4. recover: requests a crash left open are recorded as aborted.
-5. load: engines of every active model; then ``server.started`` is durable.
+4. recover: requests a crash left open are recorded as aborted, and models that
+   crashed too often have another try.
+5. load: pinned models, then others as there is room; then ``server.started`` is
+   durable.
 6. serve, following what other processes activate.
 7. stop: streams end, engines close, ``server.stopped`` is durable.
 """
@@ -27,6 +29,7 @@ from appliance.http_server import StoppableServer
 from appliance.ledger.events import Draft, Event, Outcome
 from appliance.ledger.recover import abort_open_requests
 from appliance.live_host import LiveHost
+from appliance.taken_out_flow import try_all_again
 
 REFRESH_S = 1.0
 """How often the server looks for a newly activated generation. Unit: seconds."""
@@ -62,6 +65,7 @@ def serve(
                     signer=host.signer,
                     now=host.clock.now(),
                 )
+            try_all_again(host)
             asyncio.run(_serve(host, listener, aborted=len(aborted), on_ready=on_ready))
 
 

@@ -9,9 +9,9 @@ README's table of settings.
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bundleformat.artifact import Kind
 from bundleformat.errors import MalformedError
@@ -138,6 +138,43 @@ class EngineSettings(_Section):
     ] = 30
 
 
+class ModelSettings(_Section):
+    """``[models]``: which models stay loaded, and what becomes of one that crashes."""
+
+    pinned: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
+        Field(max_length=64, description="models that are always loaded, by name"),
+    ] = ()
+    resident: Annotated[
+        int, Field(ge=1, le=64, description="models loaded at once")
+    ] = 8
+    keep_alive_s: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=2**40,
+            description="seconds a model stays loaded that nobody asks; 0 keeps it "
+            "until another needs its room",
+        ),
+    ] = 86_400
+    load_wait_s: Annotated[
+        Count, Field(description="seconds a request may wait for its model to load")
+    ] = 60
+    crash_limit: Annotated[
+        int,
+        Field(ge=1, le=100, description="crashes after which a model is taken out"),
+    ] = 3
+    crash_window_s: Annotated[
+        Count, Field(description="seconds within which they count")
+    ] = 600
+
+    @model_validator(mode="after")
+    def _pinned_models_leave_room(self) -> Self:
+        if len(self.pinned) > self.resident:
+            raise ValueError("more models are pinned than may be resident")
+        return self
+
+
 class ImportSettings(_Section):
     """``[import]``: what this host takes from a medium, and how much of it."""
 
@@ -164,6 +201,7 @@ class Settings(_Section):
 
     server: ServerSettings = ServerSettings()
     engine: EngineSettings = EngineSettings()
+    models: ModelSettings = ModelSettings()
     import_: Annotated[ImportSettings, Field(alias="import")] = ImportSettings()
 
 

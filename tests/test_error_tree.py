@@ -9,6 +9,8 @@ from appliance.api.errors import error_body, error_response
 from appliance.errors import (
     AuthenticationError,
     ContextLengthError,
+    ModelUnavailableError,
+    NoRoomError,
     OverloadedError,
     PolicyDeniedError,
     RequestRefusedError,
@@ -37,8 +39,12 @@ def build(kind: type[Error]) -> Error:
         return AuthenticationError()
     if kind is ContextLengthError:
         return ContextLengthError(limit_tokens=8, prompt_tokens=9, new_tokens=1)
-    if kind is OverloadedError:
-        return OverloadedError("full", retry_after_s=3)
+    if kind is NoRoomError:
+        return NoRoomError(
+            needed_bytes=9, free_bytes=1, engines=2, most_engines=2, retry_after_s=3
+        )
+    if issubclass(kind, OverloadedError):
+        return kind("full", retry_after_s=3)
     return kind("a problem")
 
 
@@ -112,6 +118,22 @@ def test_a_denial_names_its_policies_and_reasons() -> None:
 def test_an_overload_says_when_to_come_back() -> None:
     response = error_response(build(OverloadedError), request_id="r")
     assert response.headers["retry-after"] == "3"
+
+
+def test_a_model_that_is_tried_again_says_when_and_one_that_is_not_says_so() -> None:
+    again = error_response(ModelUnavailableError("x", retry_after_s=7), request_id="r")
+    assert again.headers["retry-after"] == "7"
+    assert "x-should-retry" not in again.headers
+    never = error_response(ModelUnavailableError("x"), request_id="r")
+    assert never.headers["x-should-retry"] == "false"
+    assert "retry-after" not in never.headers
+
+
+def test_no_room_is_told_with_the_numbers() -> None:
+    message = error_body(build(NoRoomError))["error"]["message"]
+    assert all(
+        number in message for number in ("9 bytes", "1 are free", "2 of at most")
+    )
 
 
 def test_a_refused_field_is_named() -> None:

@@ -13,7 +13,12 @@ import typer
 from pydantic import ValidationError
 
 from appliance import cli as host_commands
-from appliance.settings import EngineSettings, ImportSettings, ServerSettings
+from appliance.settings import (
+    EngineSettings,
+    ImportSettings,
+    ModelSettings,
+    ServerSettings,
+)
 from bundler import cli as publisher_commands
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -135,14 +140,19 @@ MAY_BE_NONE = {"spare_sequences", "spill_bytes", "draft_tokens"}
 
 
 @pytest.mark.parametrize(
-    "section_of_settings", [ServerSettings, EngineSettings, ImportSettings]
+    "section_of_settings",
+    [ServerSettings, EngineSettings, ModelSettings, ImportSettings],
 )
 def test_no_setting_switches_a_limit_off(
-    section_of_settings: type[ServerSettings | EngineSettings | ImportSettings],
+    section_of_settings: type[
+        ServerSettings | EngineSettings | ModelSettings | ImportSettings
+    ],
 ) -> None:
     with pytest.raises(ValidationError):
         section_of_settings.model_validate({"unlimited": True})
-    bounded = set(section_of_settings.model_fields) - {"host", "port", "threads"}
+    # Of these 0 is a choice, and a list of names is no number.
+    chosen = {"host", "port", "threads", "keep_alive_s", "pinned"}
+    bounded = set(section_of_settings.model_fields) - chosen
     for name in bounded:
         nothing = () if name in MAY_BE_NONE else (0,)
         for value in (*nothing, -1, float("inf"), 2**51):

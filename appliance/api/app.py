@@ -23,10 +23,11 @@ def build_app(
     settings: ServerSettings,
     clock: Clock,
     not_ready: Callable[[], tuple[str, ...]],
+    impaired: Callable[[], tuple[str, ...]],
 ) -> Starlette:
     """Return the ASGI application; it holds no state of its own."""
     models = Models(host=host)
-    health = Health(not_ready=not_ready)
+    health = Health(not_ready=not_ready, impaired=impaired)
     chat = ChatCompletions(flow=flow, settings=settings, clock=clock)
     return Starlette(
         routes=[

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse
 
 from appliance.errors import (
     EngineUnavailableError,
+    ModelUnavailableError,
     OverloadedError,
     PolicyDeniedError,
     RequestRefusedError,
@@ -44,6 +45,11 @@ def error_response(error: Error, *, request_id: str) -> JSONResponse:
         headers["retry-after"] = str(error.retry_after_s)
     elif isinstance(error, EngineUnavailableError):
         headers["retry-after"] = str(ENGINE_RETRY_S)
+    elif isinstance(error, ModelUnavailableError):
+        if error.retry_after_s is None:
+            headers["x-should-retry"] = "false"
+        else:
+            headers["retry-after"] = str(error.retry_after_s)
     if error.http_status == 401:
         headers["www-authenticate"] = "Bearer"
     return JSONResponse(error_body(error), error.http_status, headers)

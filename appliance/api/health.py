@@ -10,18 +10,36 @@ from starlette.responses import JSONResponse, Response
 
 
 class Health:
-    """The two endpoints. ``not_ready`` names the parts that cannot serve now."""
+    """The two endpoints.
 
-    def __init__(self, *, not_ready: Callable[[], tuple[str, ...]]) -> None:
+    Args:
+        not_ready: Names the parts without which this host is not to be asked.
+        impaired: Names what some models suffer from while others serve.
+    """
+
+    def __init__(
+        self,
+        *,
+        not_ready: Callable[[], tuple[str, ...]],
+        impaired: Callable[[], tuple[str, ...]],
+    ) -> None:
         self._not_ready = not_ready
+        self._impaired = impaired
 
     async def live(self, _request: Request) -> Response:
         """Answer 200 as long as the gateway runs."""
         return JSONResponse({"status": "live"})
 
     async def ready(self, _request: Request) -> Response:
-        """Answer 200 when a request could be served, else 503 and what is missing."""
+        """Answer 200 when a request could be served, else 503 and what is missing.
+
+        A model that does not serve beside others that do is named as a kind, and
+        does not take the whole host out of service.
+        """
+        impaired = self._impaired()
+        said = {"impaired": impaired} if impaired else {}
         missing = self._not_ready()
         if missing:
-            return JSONResponse({"status": "not ready", "waiting_for": missing}, 503)
-        return JSONResponse({"status": "ready"})
+            body = {"status": "not ready", "waiting_for": missing, **said}
+            return JSONResponse(body, 503)
+        return JSONResponse({"status": "ready", **said})

@@ -10,7 +10,7 @@ from appliance.cli.options import Json, host
 from appliance.cli.output import show, table
 from appliance.cli.progress import watched
 from appliance.compose import import_host
-from appliance.model_flow import ModelCheck
+from appliance.model_flow import Listed, ModelCheck
 from appliance.registry.catalogue import ActiveModel
 from bundleformat.errors import DigestMismatchError
 
@@ -22,23 +22,26 @@ def list_all(as_json: Json = False) -> None:
     """List the models of every active generation.
 
     A review date that is over is marked. A model that was removed by hand is
-    listed as such and not served.
+    listed as such and not served; so is one that was taken out because its engine
+    crashed again and again.
     """
     opened = host()
     with opened.look() as connection:
-        served, removed = model_flow.list_models(connection)
+        listed = model_flow.list_models(connection)
     today = opened.clock.now().date()
-    marked = [
-        (model, model_flow.overdue(model, today=today), model in removed)
-        for model in sorted((*served, *removed), key=lambda each: each.name)
-    ]
+    late = {each: model_flow.overdue(each.model, today=today) for each in listed}
     value = {
         "models": [
-            {**_value(model), "review_overdue": late, "removed": gone}
-            for model, late, gone in marked
+            {
+                **_value(each.model),
+                "review_overdue": late[each],
+                "removed": each.removed,
+                "taken_out": each.taken_out,
+            }
+            for each in listed
         ]
     }
-    rows = tuple(_row(model, late=late, gone=gone) for model, late, gone in marked)
+    rows = tuple(_row(each, late=late[each]) for each in listed)
     headings = ("MODEL", "BYTES", "LICENCE", "REGIONS", "BUNDLE", "REVIEW BY")
     extra = ("INTENDED USE", "SHA-256")
     show(value, table((*headings, *extra), rows), as_json=as_json)
@@ -99,12 +102,16 @@ def remove(
 
 @app.command()
 def restore(
-    name: Annotated[str, typer.Argument(help="A model that was removed.")],
+    name: Annotated[
+        str, typer.Argument(help="A model that was removed, or taken out.")
+    ],
     as_json: Json = False,
 ) -> None:
-    """Put a removed model back into service.
+    """Put a model back into service that was removed, or taken out after crashes.
 
-    If its files were collected meanwhile, run `store repair --removed` first.
+    If the files of a removed one were collected meanwhile, run `store repair
+    --removed` first. One that was taken out has another try: a running server
+    follows within seconds.
     """
     back = model_flow.restore_model(import_host(host()), name)
     lines = tuple(f"{model.name} is served again" for model in back)
@@ -132,10 +139,12 @@ def _value(model: ActiveModel) -> dict[str, Any]:
     }
 
 
-def _row(model: ActiveModel, *, late: bool, gone: bool) -> tuple[str, ...]:
+def _row(listed: Listed, *, late: bool) -> tuple[str, ...]:
+    model = listed.model
+    state = " (taken out)" if listed.taken_out else ""
     parts = f" in {len(model.parts)} parts" if len(model.parts) > 1 else ""
     return (
-        model.name + (" (removed)" if gone else ""),
+        model.name + (" (removed)" if listed.removed else state),
         f"{model.size_bytes:,}{parts}",
         model.terms.licence,
         ",".join(model.terms.allowed_regions),

@@ -143,6 +143,16 @@ class RemovedModelRow(Base):
     removed_ts: Mapped[str]
 
 
+class TakenOutModelRow(Base):
+    """A model, known by its digest, that crashed too often to be started again."""
+
+    __tablename__ = "taken_out_model"
+
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    taken_out_ts: Mapped[str]
+    crashes: Mapped[int]
+
+
 class TeamRow(Base):
     """A tenant: whoever a key, a clearance or a limit belongs to."""
 

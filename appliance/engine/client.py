@@ -49,6 +49,10 @@ class EngineClient:
 
     ``endings`` outlives the connection. A process that owes an answer for longer
     than ``reply_timeout_s`` loses the connection.
+
+    Attributes:
+        process_ended: Whether the process went away while it loaded its model,
+            instead of saying why it does not serve it.
     """
 
     def __init__(
@@ -72,12 +76,18 @@ class EngineClient:
         self._places = 0
         self._stats: list[asyncio.Future[wire.Stats]] = []
         self._lost: Error | None = None
+        self.process_ended = False
         endings.next_process()
 
     @property
     def problem(self) -> str:
         """Why the connection ended, or an empty string."""
         return "" if self._lost is None else self._lost.problem
+
+    @property
+    def open_requests(self) -> int:
+        """Requests that hold a place or wait for one, also to be counted."""
+        return len(self._calls)
 
     async def load(self, order: wire.Load) -> wire.Ready:
         """Have the process load its model; the first exchange on a connection.
@@ -94,6 +104,7 @@ class EngineClient:
             return report
         if isinstance(report, wire.LoadFailed):
             raise EngineUnavailableError(report.problem)
+        self.process_ended = True
         raise EngineUnavailableError("the process died while it loaded the model")
 
     async def run(self) -> None:

@@ -10,7 +10,8 @@ engine and a dead one are the same to a caller, and only the second recovers.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.engine import protocol as wire
@@ -39,6 +40,24 @@ async def _nothing_to_check() -> None:
     """Let every launch go on."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Crash:
+    """A process that died, or a try to start one that came to nothing.
+
+    Attributes:
+        exit_status: Of the process; negative: the signal, also if it was killed
+            because it did not answer or did not get ready; 0 if it gave up by
+            itself or there was none.
+        restarts: How often it had been tried to start a new one, this try counted.
+        died: Whether the process died, or hung while it served. One that gives a
+            reason and ends has not died.
+    """
+
+    exit_status: int
+    restarts: int
+    died: bool
+
+
 class EngineSupervisor:
     """One model's engine process, restarted when it dies.
 
@@ -49,21 +68,21 @@ class EngineSupervisor:
         model_paths: The model's file in the store, or all parts of a split one, in
             order; opened by the process only.
         settings: The limits of this engine.
-        on_crash: Told of each process that served and died, with its exit status
-            (negative: the signal) and how often a new one was tried so far; then
-            of each try that failed, counted in, with the exit status of the
-            process that did not get ready: negative also if it was killed for
-            that, 0 if it gave up by itself or none was started.
+        on_crash: Told of each process that died, serving or loading, and of each
+            other try to start one again that failed.
         check: Awaited before every start of a process, the first and all others.
             An ``Error`` it raises fails that start, and no process is made.
+        endings: Where it is remembered what requests used; may be another
+            supervisor's, of the same model and gone.
     """
 
     def __init__(
         self,
         *model_paths: Path,
         settings: EngineSettings,
-        on_crash: Callable[[int, int], object] = lambda _status, _restarts: None,
+        on_crash: Callable[[Crash], object] = lambda _crash: None,
         check: Callable[[], Awaitable[None]] = _nothing_to_check,
+        endings: Endings | None = None,
     ) -> None:
         self._model_paths = model_paths
         self._settings = settings
@@ -73,8 +92,9 @@ class EngineSupervisor:
         self._process: Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._limits: wire.Ready | None = None
-        self._endings = Endings()
+        self._endings = endings or Endings()
         self._exit_status = 0
+        self._died = False
         self._restarts = 0
 
     @property
@@ -86,6 +106,11 @@ class EngineSupervisor:
     def restarts(self) -> int:
         """How often it was tried to start a process after the first."""
         return self._restarts
+
+    @property
+    def open_requests(self) -> int:
+        """Requests that have a place or wait for one."""
+        return 0 if self._client is None else self._client.open_requests
 
     @property
     def pid(self) -> int | None:
@@ -110,7 +135,12 @@ class EngineSupervisor:
             EngineUnavailableError: The model cannot be served; no process is left.
             Error: What ``check`` raised; no process was started.
         """
-        client = await self._launch()
+        try:
+            client = await self._launch()
+        except Error:
+            if self._died:
+                self._tell()
+            raise
         self._keeper = asyncio.create_task(self._keep(client))
 
     async def close(self) -> None:
@@ -150,7 +180,7 @@ class EngineSupervisor:
             )
         )
 
-    async def generate(self, ticket: Ticket) -> AsyncIterator[Piece]:
+    async def generate(self, ticket: Ticket) -> AsyncGenerator[Piece, None]:
         """Start the request and yield its pieces."""
         pieces = self._running().generate(ticket)
         async with contextlib.aclosing(pieces):
@@ -194,7 +224,8 @@ class EngineSupervisor:
                 status,
                 client.problem,
             )
-            self._on_crash(status, self._restarts)
+            self._died = True
+            self._tell()
             if loop.time() - began > HEALTHY_S:
                 backoff_s = BACKOFF_MIN_S
             client, backoff_s = await self._relaunch(backoff_s)
@@ -213,7 +244,16 @@ class EngineSupervisor:
                 if error.text() != told:
                     told = error.text()
                     _log.error("the engine cannot be started again: %s", told)
-                self._on_crash(self._exit_status, self._restarts)
+                self._tell()
+
+    def _tell(self) -> None:
+        self._on_crash(
+            Crash(
+                exit_status=self._exit_status,
+                restarts=self._restarts,
+                died=self._died,
+            )
+        )
 
     async def _serve(self, client: EngineClient) -> int:
         """Hand out reports until the process dies; return its exit status."""
@@ -235,7 +275,7 @@ class EngineSupervisor:
 
     async def _launch(self) -> EngineClient:
         """Check, start a process and have it load the model, or leave nothing."""
-        self._exit_status = 0
+        self._exit_status, self._died = 0, False
         await self._check()
         process = self._process = Process()
         client: EngineClient | None = None
@@ -244,6 +284,7 @@ class EngineSupervisor:
                 client = await self._connect(process)
                 self._limits = await client.load(self._order())
         except BaseException as error:
+            self._died = client is not None and client.process_ended
             if client is not None:
                 client.fail("the engine could not be started")
             await self._reap()

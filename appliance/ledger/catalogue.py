@@ -53,6 +53,8 @@ class Event(StrEnum):
     GENERATION_ACTIVATED = "generation.activated"
     MODEL_REMOVED = "model.removed"
     MODEL_RESTORED = "model.restored"
+    MODEL_TAKEN_OUT = "model.taken_out"
+    MODEL_PUT_BACK = "model.put_back"
     STORE_COLLECTED = "store.collected"
     STORE_REPAIRED = "store.repaired"
     RECEIPTS_EXPORTED = "receipts.exported"
@@ -278,6 +280,16 @@ CATALOGUE: Mapping[Event, Terms] = {
     ),
     Event.MODEL_RESTORED: Terms(
         fields=object_of(required={"model": _MODEL, "channel": TOKEN, "version": COUNT})
+    ),
+    Event.MODEL_TAKEN_OUT: Terms(
+        fields=object_of(
+            required={"model": _MODEL, "crashes": COUNT, "window_s": COUNT},
+            optional={"exit_status": INTEGER},
+        ),
+        outcomes=(Outcome.ERROR,),
+    ),
+    Event.MODEL_PUT_BACK: Terms(
+        fields=object_of(required={"model": _MODEL, "reason": TOKEN})
     ),
     Event.STORE_COLLECTED: Terms(
         fields=object_of(

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from appliance import generation_flow, model_flow, store_flow
-from appliance.registry import catalogue
+from appliance.registry import catalogue, taken_out
 from appliance.registry.catalogue import ActiveModel, Reason
 from bundleformat.digest import sha256_of
 from bundleformat.errors import ConflictError, MissingError
 from bundleformat.manifest import model_digest
 from tests.support.generations import Kept, kept_host, split_manifest
+from tests.support.publisher import NOW
 
 PARTS = {"big-00001-of-00002": b"first", "big-00002-of-00002": b"second half"}
 
@@ -61,6 +62,32 @@ def test_a_removed_model_is_served_no_more_and_restored_again(kept: Kept) -> Non
     model_flow.restore_model(kept.parts, "a")
     assert names(kept) == ["a", "b"]
     assert len(kept.host.events("model.restored")) == 1
+
+
+def test_a_model_that_was_taken_out_is_listed_so_and_put_back(kept: Kept) -> None:
+    kept.deliver(2, {"model/a": b"weights", "model/b": b"b", "model/c": b"weights"})
+
+    def listed() -> dict[str, bool]:
+        with kept.host.database.begin() as connection:
+            models = model_flow.list_models(connection)
+        return {each.model.name: each.taken_out for each in models}
+
+    with kept.host.database.begin() as connection:
+        taken_out.take_out(connection, sha256_of(b"weights"), crashes=3, now=NOW)
+    # It is a matter of bytes, not of names, and what is taken out is still offered.
+    assert listed() == {"a": True, "b": False, "c": True}
+    assert names(kept) == ["a", "b", "c"]
+    with pytest.raises(ConflictError):
+        model_flow.restore_model(kept.parts, "b")
+    back = model_flow.restore_model(kept.parts, "c")
+    assert [model.name for model in back] == ["a", "c"]
+    assert listed() == {"a": False, "b": False, "c": False}
+    records = [json.loads(each) for each in kept.host.events("model.put_back")]
+    assert [each["model"]["name"] for each in records] == ["a", "c"]
+    assert {each["reason"] for each in records} == {"operator"}
+    assert kept.host.events("model.restored") == []
+    with pytest.raises(ConflictError):
+        model_flow.restore_model(kept.parts, "c")
 
 
 def test_a_removal_holds_for_the_bytes_under_every_name(kept: Kept) -> None:

@@ -25,6 +25,8 @@ from tests.support.narration import SETTINGS_BEGIN, readme, settings_table
         ("[engine]\ncells = true\n", "engine.cells"),
         ("[server]\nport = 70000\n", "server.port"),
         ("[server]\nbody_bytes = -1\n", "server.body_bytes"),
+        ("[models]\nresident = 0\n", "models.resident"),
+        ("[models]\nresident = 1\npinned = ['a', 'b']\n", "models"),
         ("[policy]\nenabled = false\n", "policy"),
     ],
 )

@@ -136,6 +136,7 @@ def gateway(
         settings=settings or ServerSettings(),
         clock=clock,
         not_ready=tuple,
+        impaired=tuple,
     )
     return Gateway(
         app=app, flow=flow, engine=engine, ledger=ledger, host=host, clock=clock

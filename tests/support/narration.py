@@ -83,7 +83,9 @@ def _shown(default: object) -> str:
     """Return a setting's default as a person reads it."""
     if isinstance(default, int):
         return f"{default:,}"
-    return ", ".join(default) if isinstance(default, tuple) else str(default)
+    if isinstance(default, tuple):
+        return ", ".join(default) or "none"
+    return str(default)
 
 
 def step_of(narration: str, number: str) -> str:

@@ -1,12 +1,10 @@
 """The real process answers inside its limits, and gives back what it held."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from typing import cast
 
 import pytest
 
-from appliance.engine.port import Piece, Sampling
+from appliance.engine.port import Sampling
 from appliance.engine.supervisor import EngineSupervisor
 from appliance.errors import (
     ContextLengthError,
@@ -232,7 +230,7 @@ def test_late_close_of_an_old_answer_spares_a_new_one_of_the_same_id() -> None:
         await anext(old)
         await engine.cancel("r")
         new = await hold(engine, "r")
-        await cast("AsyncGenerator[Piece, None]", old).aclose()
+        await old.aclose()
         pieces = [piece async for piece in engine.generate(new)]
         assert "".join(piece.text for piece in pieces) == ANSWER
 

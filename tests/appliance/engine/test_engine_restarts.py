@@ -76,7 +76,7 @@ async def watched(
     engine = EngineSupervisor(
         model,
         settings=EngineSettings(threads=1),
-        on_crash=lambda status, restarts: crashes.append((status, restarts)),
+        on_crash=lambda crash: crashes.append((crash.exit_status, crash.restarts)),
         check=doorkeeper.check,
     )
     await engine.start()

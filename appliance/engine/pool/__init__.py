@@ -1,0 +1,1 @@
+"""Several models on one host: which are loaded, and who makes room for whom."""

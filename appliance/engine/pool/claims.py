@@ -1,0 +1,166 @@
+"""Who has room on this host, and how a model gets room that others have.
+
+Room is claimed before an engine starts and released when its process is gone, so
+that two loads at once cannot both count on the same bytes. Whoever claims more
+than is free has others unloaded if somebody wants its model now, and otherwise
+gets nothing: a model that nobody asks for drives nobody out.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from appliance.engine.pool.budget import MemoryBudget, Need
+from appliance.engine.pool.room import (
+    Decision,
+    Resident,
+    Room,
+    Standing,
+    Verdict,
+    decide_room,
+)
+from appliance.errors import NoRoomError
+
+ROOM_POLL_S = 0.05
+"""How often one that waits for room looks whether somebody has become idle."""
+
+ROOM_RETRY_S = 5
+"""When to come back if there was no room. Unit: seconds."""
+
+
+class Holder(Protocol):
+    """Whoever claims room: the place of one model."""
+
+    @property
+    def pinned(self) -> bool:
+        """Whether it is never unloaded for another."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether others are to be unloaded for it."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether its engine is in use, so that it cannot be unloaded now."""
+
+    @property
+    def used_s(self) -> float:
+        """When it was last used, by the clock of the event loop."""
+
+    def leave(self) -> Awaitable[None]:
+        """Give up the engine at once; awaiting the answer sees its process gone."""
+
+
+class Stage(Enum):
+    """How far the engine is whose room it is."""
+
+    LOADING = "loading"
+    LOADED = "loaded"
+    LEAVING = "leaving"
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class Claim:
+    """Room of one engine; ``stage`` is kept by its holder."""
+
+    holder: Holder
+    need: Need
+    stage: Stage = Stage.LOADING
+
+
+class Claims:
+    """Every claim of this host.
+
+    Args:
+        budget: Knows what a model needs and what the host has.
+        most: Engines there may be at once.
+    """
+
+    def __init__(self, *, budget: MemoryBudget, most: int) -> None:
+        self._budget = budget
+        self._most = most
+        self._claims: list[Claim] = []
+
+    def __iter__(self) -> Iterator[Claim]:
+        """Every claim, in the order in which they were made."""
+        return iter(tuple(self._claims))
+
+    async def claim(self, holder: Holder, need: Need) -> Claim:
+        """Return room for an engine of ``need``, having others unloaded for it.
+
+        Waits for those that are in use as long as ``holder`` is wanted. The caller
+        MUST release the claim, whatever becomes of the engine.
+
+        Raises:
+            NoRoomError: There is none, or only others could make it and the model
+                is not wanted.
+            Error: It cannot be told how much memory there is.
+        """
+        while (decision := self._decide(need)).verdict is not Verdict.FITS:
+            if decision.verdict is Verdict.NEVER or not holder.wanted:
+                raise self.no_room(need)
+            if decision.unload:
+                await self._unload(decision)
+            else:
+                await asyncio.sleep(ROOM_POLL_S)
+        made = Claim(holder=holder, need=need)
+        self._claims.append(made)
+        return made
+
+    def release(self, claim: Claim) -> None:
+        """Give room back; harmless if it was."""
+        if claim in self._claims:
+            self._claims.remove(claim)
+
+    def no_room(self, need: Need) -> NoRoomError:
+        """Return the refusal of a model that needs more than is free now."""
+        return NoRoomError(
+            needed_bytes=need.total_bytes,
+            free_bytes=self._free_bytes(),
+            engines=len(self._claims),
+            most_engines=self._most,
+            retry_after_s=ROOM_RETRY_S,
+        )
+
+    async def _unload(self, decision: Decision) -> None:
+        chosen = [each for each in self._claims if id(each) in decision.unload]
+        # All of them give up their engines before any other task can run.
+        await asyncio.gather(*[each.holder.leave() for each in chosen])
+
+    def _decide(self, need: Need) -> Decision:
+        return decide_room(
+            [_resident(claim) for claim in self._claims],
+            needed_bytes=need.total_bytes,
+            room=Room(free_bytes=self._free_bytes(), most=self._most),
+        )
+
+    def _free_bytes(self) -> int:
+        """Return what is available less what was promised and what is mapped."""
+        taken = sum(
+            claim.need.total_bytes
+            if claim.stage is Stage.LOADING
+            else claim.need.mapped_bytes
+            for claim in self._claims
+        )
+        return max(0, self._budget.available_bytes() - taken)
+
+
+def _resident(claim: Claim) -> Resident:
+    return Resident(
+        key=id(claim),
+        needed_bytes=claim.need.total_bytes,
+        used_s=claim.holder.used_s,
+        standing=_standing(claim),
+    )
+
+
+def _standing(claim: Claim) -> Standing:
+    if claim.stage is Stage.LEAVING:
+        return Standing.LEAVING
+    if claim.holder.pinned:
+        return Standing.PINNED
+    if claim.stage is Stage.LOADING or claim.holder.busy:
+        return Standing.BUSY
+    return Standing.IDLE

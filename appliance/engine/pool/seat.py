@@ -1,0 +1,357 @@
+"""The seat of one model: its engine, or what keeps it from having one.
+
+An engine is loaded once, however many ask for it; who asks meanwhile waits, and
+not for ever. It is unloaded only while nobody uses it. A model whose process dies
+too often is taken out: nothing is started any more until somebody gives it
+another try. A load that failed is not tried again at once, so that requests for a
+broken model do not cost a load each.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+from appliance.engine.endings import Endings
+from appliance.engine.pool.budget import MemoryBudget, Need
+from appliance.engine.pool.claims import Claim, Claims, Stage
+from appliance.engine.pool.crashes import CrashWindow
+from appliance.engine.pool.offer import Offer
+from appliance.engine.scheduling.admission import RETRY_AFTER_S
+from appliance.engine.supervisor import Crash, EngineSupervisor
+from appliance.errors import (
+    EngineUnavailableError,
+    ModelLoadingError,
+    ModelUnavailableError,
+    NoRoomError,
+    OverloadedError,
+)
+from appliance.settings import EngineSettings, ModelSettings
+from bundleformat.errors import Error
+
+RETRY_MIN_S = 1.0
+"""First wait before a load that failed is tried again; it doubles each time."""
+
+RETRY_MAX_S = 60.0
+"""Longest such wait."""
+
+LOADING_RETRY_S = 5
+"""When to come back to a model that is still loading. Unit: seconds."""
+
+DRAIN_POLL_S = 0.1
+"""How often a model that is to go is asked whether it is still used."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """Why the last load came to nothing, and when the next is tried."""
+
+    error: Error
+    until_s: float
+    wait_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TakenOut:
+    """A model that crashed too often, and the last of its crashes."""
+
+    name: str
+    crashes: int
+    window_s: int
+    exit_status: int
+
+
+class Seat:
+    """One offered model; made and used on one event loop.
+
+    Args:
+        offer: The model.
+        budget: Knows what the model needs; asked once.
+        claims: Where room is claimed.
+        engine: The limits of its engine.
+        models: The limits of the pool.
+        on_crash: Told of every crash and of every start that failed.
+    """
+
+    def __init__(
+        self,
+        offer: Offer,
+        *,
+        budget: MemoryBudget,
+        claims: Claims,
+        engine: EngineSettings,
+        models: ModelSettings,
+        on_crash: Callable[[Offer, Crash], object],
+    ) -> None:
+        self.offer = offer
+        self.endings = Endings()
+        self._budget = budget
+        self._claims = claims
+        self._settings = engine
+        self._models = models
+        self._on_crash = on_crash
+        self._crashes = CrashWindow(
+            limit=models.crash_limit, window_s=models.crash_window_s
+        )
+        self._engine: EngineSupervisor | None = None
+        self._claim: Claim | None = None
+        self._need: Need | None = None
+        self._claiming = False
+        self._loading: asyncio.Task[None] | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._failure: Failure | None = None
+        self._taken_out: TakenOut | None = None
+        self._visitors = 0
+        self._used_s = 0.0
+        self._retired = self._closed = False
+
+    @property
+    def engine(self) -> EngineSupervisor | None:
+        """The engine that has the model loaded; it may be restarting."""
+        return self._engine
+
+    @property
+    def loading(self) -> bool:
+        """Whether an engine is on its way."""
+        return self._loading is not None
+
+    @property
+    def waits_for_room(self) -> bool:
+        """Whether an engine is to be loaded and others have its room."""
+        return self._claiming
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the last load failed; None after one that did not."""
+        return self._failure
+
+    @property
+    def taken_out(self) -> TakenOut | None:
+        """Why no engine is started for this model any more."""
+        return self._taken_out
+
+    @property
+    def pinned(self) -> bool:
+        """Whether it is never unloaded for another."""
+        return self.offer.pinned and not self._retired
+
+    @property
+    def wanted(self) -> bool:
+        """Whether others are unloaded for it: somebody waits, or it is pinned."""
+        return self.pinned or self._visitors > 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether anybody uses it or waits for it."""
+        engine = self._engine
+        return self._visitors > 0 or (engine is not None and engine.open_requests > 0)
+
+    @property
+    def used_s(self) -> float:
+        """When it was last used, by the clock of the event loop."""
+        return self._used_s
+
+    def touch(self) -> None:
+        """Note that it is used now."""
+        self._used_s = asyncio.get_running_loop().time()
+
+    @contextlib.contextmanager
+    def visit(self) -> Iterator[None]:
+        """Keep the engine from being unloaded as long as this is entered."""
+        self._visitors += 1
+        self.touch()
+        try:
+            yield
+        finally:
+            self._visitors -= 1
+            self.touch()
+
+    async def ready(self) -> EngineSupervisor:
+        """Return the engine, loading the model first; the caller MUST be a visitor.
+
+        Raises:
+            ModelLoadingError: It is not loaded in time; the load goes on.
+            NoRoomError: Nobody could be unloaded for it.
+            ModelUnavailableError: It was taken out, or its last load failed.
+            OverloadedError: Too many wait already.
+            EngineUnavailableError: The host does not offer it any more.
+        """
+        self._check_loadable()
+        if self._engine is None:
+            if (
+                self._visitors
+                > self._settings.sequences + self._settings.queued_requests
+            ):
+                raise OverloadedError("the queue is full", retry_after_s=RETRY_AFTER_S)
+            task = self.load()
+            await asyncio.wait({task}, timeout=self._models.load_wait_s)
+            self._check_loaded(task)
+        if self._engine is None:
+            raise EngineUnavailableError("the engine was closed")
+        return self._engine
+
+    def load(self) -> "asyncio.Task[None]":
+        """Begin to load the model unless that is going on; return what ends with it.
+
+        How it ended is seen at ``engine`` and ``failure``.
+        """
+        if self._loading is None:
+            self._loading = asyncio.create_task(self._load())
+            self._loading.add_done_callback(self._loaded)
+        return self._loading
+
+    def leave(self) -> Awaitable[None]:
+        """Give up the engine at once; awaiting the answer sees its process gone."""
+        engine, self._engine = self._engine, None
+        claim, self._claim = self._claim, None
+        if claim is not None:
+            claim.stage = Stage.LEAVING
+        task = asyncio.create_task(self._end(engine, claim))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+        # Whoever stops waiting does not stop it: a process would be left behind.
+        return asyncio.shield(task)
+
+    def give_another_try(self) -> None:
+        """Forget what kept the model from being loaded."""
+        self._taken_out = self._failure = None
+        self._crashes.forget()
+
+    async def retire(self, *, limit_s: float) -> None:
+        """Close when nobody uses it any more, or after ``limit_s``."""
+        self._retired = True
+        try:
+            async with asyncio.timeout(limit_s):
+                while self.busy:  # noqa: ASYNC110 - many things end it
+                    await asyncio.sleep(DRAIN_POLL_S)
+        except TimeoutError:
+            _log.warning("closing an engine whose requests did not end in time")
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """End the engine or its load; in-flight callers get a clean error."""
+        self._closed = True
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.wait({self._loading})
+        if self._engine is not None:
+            self.leave()
+        if self._leaving:
+            await asyncio.wait(self._leaving)
+
+    def _check_loadable(self) -> None:
+        if self._closed:
+            raise EngineUnavailableError("the engine was closed")
+        if self._taken_out is not None:
+            raise ModelUnavailableError(_why_taken_out(self._taken_out))
+        if self._engine is None and self._failure is not None:
+            left_s = self._failure.until_s - asyncio.get_running_loop().time()
+            if left_s > 0:
+                raise _unavailable(self._failure, left_s=left_s)
+
+    def _check_loaded(self, task: "asyncio.Task[None]") -> None:
+        """Raise why the load has not brought an engine."""
+        if not task.done():
+            if self._claiming and self._need is not None:
+                raise self._claims.no_room(self._need)
+            raise ModelLoadingError(
+                "the model is being loaded", retry_after_s=LOADING_RETRY_S
+            )
+        if not task.cancelled():
+            task.result()
+        if self._engine is None and self._failure is not None:
+            if isinstance(self._failure.error, NoRoomError):
+                raise self._failure.error.with_traceback(None)
+            self._check_loadable()
+            raise _unavailable(self._failure, left_s=RETRY_MIN_S)
+
+    async def _load(self) -> None:
+        if self._closed:
+            return
+        try:
+            claim = await self._claim_room()
+            engine = self._new_engine()
+            try:
+                await engine.start()
+            except BaseException:
+                self._claims.release(claim)
+                raise
+        except NoRoomError as error:
+            self._failure = Failure(error=error, until_s=0.0, wait_s=RETRY_MIN_S)
+        except Error as error:
+            self._failed(error)
+        else:
+            self._engine, self._claim, self._failure = engine, claim, None
+            claim.stage = Stage.LOADED
+            self.touch()
+
+    async def _claim_room(self) -> Claim:
+        if self._need is None:
+            self._need = await self._budget.need(*self.offer.paths)
+        self._claiming = True
+        try:
+            return await self._claims.claim(self, self._need)
+        finally:
+            self._claiming = False
+
+    def _loaded(self, task: "asyncio.Task[None]") -> None:
+        self._loading = None
+        bug = None if task.cancelled() else task.exception()
+        if bug is not None:
+            _log.error("a load ended by a bug", exc_info=bug)
+
+    def _failed(self, error: Error) -> None:
+        _log.error("a model cannot be loaded: %s", error)
+        before = self._failure
+        wait_s = RETRY_MIN_S if before is None else min(2 * before.wait_s, RETRY_MAX_S)
+        now_s = asyncio.get_running_loop().time()
+        self._failure = Failure(error=error, until_s=now_s + wait_s, wait_s=wait_s)
+
+    def _new_engine(self) -> EngineSupervisor:
+        return EngineSupervisor(
+            *self.offer.paths,
+            settings=self._settings,
+            on_crash=self._crashed,
+            check=self.offer.check,
+            endings=self.endings,
+        )
+
+    def _crashed(self, crash: Crash) -> None:
+        self._on_crash(self.offer, crash)
+        if not crash.died:
+            return
+        if self._crashes.note(asyncio.get_running_loop().time()):
+            self._taken_out = TakenOut(
+                name=self.offer.name,
+                crashes=self._models.crash_limit,
+                window_s=self._models.crash_window_s,
+                exit_status=crash.exit_status,
+            )
+            if self._engine is not None:
+                self.leave()
+
+    async def _end(self, engine: EngineSupervisor | None, claim: Claim | None) -> None:
+        if engine is not None:
+            await engine.close()
+        if claim is not None:
+            self._claims.release(claim)
+
+
+def _unavailable(failure: Failure, *, left_s: float) -> ModelUnavailableError:
+    # Where it failed is the operator's business: callers are told what, not where.
+    return ModelUnavailableError(
+        f"the model cannot be loaded: {failure.error.problem}",
+        retry_after_s=max(1, round(left_s)),
+    )
+
+
+def _why_taken_out(taken_out: TakenOut) -> str:
+    return (
+        f"the model was taken out after {taken_out.crashes} crashes within "
+        f"{taken_out.window_s} seconds; the operator gives it another try with "
+        "sallyport model restore, or by starting the server again"
+    )
