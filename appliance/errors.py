@@ -10,6 +10,7 @@
         ├── UnsupportedParameterError
         ├── ContextLengthError          prompt and answer do not fit the context
         ├── ModelNotFoundError
+        ├── UnsuitableModelError        asked for text or vectors, makes the other
         ├── BodyTooLargeError
         ├── BodyTimeoutError
         ├── ClientGoneError         nobody waits for the answer any more
@@ -99,30 +100,53 @@ class UnsupportedParameterError(RequestRefusedError):
 
 
 class ContextLengthError(RequestRefusedError):
-    """Prompt plus new tokens exceed the context of one request.
+    """Prompt plus new tokens exceed the context of one request, or an input does.
 
     Attributes:
         limit_tokens: Tokens one request may hold, prompt and answer together.
-        prompt_tokens: Tokens of the rendered prompt.
-        new_tokens: Tokens asked for (``max_tokens``), at least one.
+        prompt_tokens: Tokens of the rendered prompt, or of the input.
+        new_tokens: Tokens asked for (``max_tokens``), at least one; 0 of an input.
+        index: Which input of a request for embeddings, or None.
     """
 
     code = "context-length-exceeded"
 
     def __init__(
-        self, *, limit_tokens: int, prompt_tokens: int, new_tokens: int
+        self,
+        *,
+        limit_tokens: int,
+        prompt_tokens: int,
+        new_tokens: int,
+        index: int | None = None,
     ) -> None:
         self.limit_tokens = limit_tokens
         self.prompt_tokens = prompt_tokens
         self.new_tokens = new_tokens
-        total = prompt_tokens + new_tokens
+        self.index = index
         super().__init__(
             f"This model's maximum context length is {limit_tokens} tokens. "
-            f"However, you requested {total} tokens ({prompt_tokens} in the "
-            f"messages, {new_tokens} in the completion). Please shorten the "
-            "messages or lower max_tokens; nothing is ever truncated silently.",
-            param="messages",
+            f"However, {self._asked()}; nothing is ever truncated silently.",
+            param="messages" if index is None else "input",
         )
+
+    def _asked(self) -> str:
+        if self.index is not None:
+            return (
+                f"input {self.index} has {self.prompt_tokens} tokens. Please "
+                "shorten it, or split it and embed its parts"
+            )
+        total = self.prompt_tokens + self.new_tokens
+        return (
+            f"you requested {total} tokens ({self.prompt_tokens} in the messages, "
+            f"{self.new_tokens} in the completion). Please shorten the messages or "
+            "lower max_tokens"
+        )
+
+
+class UnsuitableModelError(RequestRefusedError):
+    """The model does something else: it writes text, or it makes vectors."""
+
+    code = "unsuitable-model"
 
 
 class ModelNotFoundError(RequestRefusedError):

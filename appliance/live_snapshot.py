@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from appliance.engine.port import Engine
+from appliance.engine.embedding import ModelEngine
 from appliance.identity import site
 from appliance.intake import trust_state
 from appliance.policy.facts import ModelFacts, SiteFacts
@@ -47,7 +47,7 @@ def read_snapshot(connection: Connection, *, now: dt.datetime) -> Snapshot:
     )
 
 
-def served(model: ActiveModel, engine: Engine) -> ServedModel:
+def served(model: ActiveModel, engine: ModelEngine) -> ServedModel:
     """Return a model as requests are decided and served."""
     return ServedModel(
         facts=ModelFacts(

@@ -18,13 +18,20 @@ way than its last piece is cancelled in the engine and recorded so.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Mapping,
+)
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from appliance.clock import Clock
-from appliance.engine.port import Engine, Message, Piece, Sampling, Ticket
+from appliance.engine.embedding import ModelEngine, Vectors
+from appliance.engine.port import Piece, Ticket
 from appliance.errors import (
     AuditUnavailableError,
     ClientGoneError,
@@ -35,6 +42,12 @@ from appliance.errors import (
 from appliance.identity.keys import Caller
 from appliance.ledger.append import Receipt
 from appliance.ledger.events import Draft
+from appliance.model_requests import (
+    Asked,
+    ChatRequest,
+    EmbeddingRequest,
+    ModelRequest,
+)
 from appliance.policy.compile import PolicySet
 from appliance.policy.decide import Decision, decide
 from appliance.policy.facts import Labels, ModelFacts, RequestFacts, SiteFacts
@@ -45,26 +58,19 @@ from bundleformat.errors import Error
 
 _log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ChatRequest:
-    """A chat completion as the API parsed it; every value is within its range."""
-
-    model: str
-    messages: tuple[Message, ...]
-    sampling: Sampling
-    stream: bool
+_Part = TypeVar("_Part", Piece, Vectors)
+"""What an answer is made of; the last part carries the usage."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Call:
+class Call(Generic[Asked]):
     """One HTTP request, before anything about it is believed."""
 
     request_id: str
     credential: str = field(repr=False)
     class_headers: tuple[str, ...]
     region_headers: tuple[str, ...]
-    read_request: Callable[[], Awaitable[ChatRequest]]
+    read_request: Callable[[], Awaitable[Asked]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +80,7 @@ class ServedModel:
     facts: ModelFacts
     generation: int
     activated_s: int
-    engine: Engine
+    engine: ModelEngine
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,11 +114,11 @@ class Ledger(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Admitted:
+class Admitted(Generic[Asked]):
     """A request whose ``llm.request`` is durable and whose work may begin."""
 
     model: ServedModel
-    request: ChatRequest
+    request: Asked
     labels: Labels
     ticket: Ticket
     ending: Ending
@@ -127,8 +133,8 @@ class RequestFlow:
         self._clock = clock
         self._budget = RecordBudget()
 
-    async def admit(self, call: Call) -> Admitted:
-        """Take a call through steps 1 to 6; the caller MUST then ``generate``.
+    async def admit(self, call: Call[Asked]) -> Admitted[Asked]:
+        """Take a call through steps 1 to 6; the caller MUST then do step 7.
 
         Raises:
             AuthenticationError: Step 1.
@@ -159,8 +165,8 @@ class RequestFlow:
         return admitted
 
     async def _admit(
-        self, call: Call, progress: Progress, *, undo: AsyncExitStack
-    ) -> Admitted:
+        self, call: Call[Asked], progress: Progress, *, undo: AsyncExitStack
+    ) -> Admitted[Asked]:
         # 1. authenticate
         self._identify(call, progress)
         # 2. parse
@@ -193,18 +199,15 @@ class RequestFlow:
             )
         # 5. reserve
         undo.push_async_callback(_give_back, model.engine, call.request_id)
-        ticket = await model.engine.prepare(
-            call.request_id,
-            tenant=caller.team,
-            messages=request.messages,
-            sampling=request.sampling,
+        ticket = await _reserve(
+            model.engine, request, request_id=call.request_id, tenant=caller.team
         )
         # 6. llm.request is durable before any work begins
         return await self._accept(
             progress, model=model, request=request, labels=labels, ticket=ticket
         )
 
-    def _identify(self, call: Call, progress: Progress) -> Caller:
+    def _identify(self, call: Call[Any], progress: Progress) -> Caller:
         caller = self._host.identify(call.credential)
         progress.team, progress.key_id = caller.team, caller.key_id
         return caller
@@ -232,17 +235,11 @@ class RequestFlow:
         progress: Progress,
         *,
         model: ServedModel,
-        request: ChatRequest,
+        request: Asked,
         labels: Labels,
         ticket: Ticket,
-    ) -> Admitted:
-        draft = request_draft(
-            progress,
-            sampling=request.sampling,
-            messages=len(request.messages),
-            stream=request.stream,
-            ticket=ticket,
-        )
+    ) -> Admitted[Asked]:
+        draft = request_draft(progress, request=request, ticket=ticket)
         progress.accepted = True
         writing = asyncio.ensure_future(self._ledger.append(draft))
         gone = False
@@ -275,8 +272,8 @@ class RequestFlow:
         left_out = self._budget.settle() if unknown else 0
         await self._ledger.append(refusal_draft(error, progress, left_out=left_out))
 
-    async def generate(self, admitted: Admitted) -> AsyncGenerator[Piece]:
-        """Take an admitted call through steps 7 to 9 and yield its pieces.
+    def generate(self, admitted: Admitted[ChatRequest]) -> AsyncGenerator[Piece]:
+        """Take an admitted chat through steps 7 to 9 and yield its pieces.
 
         The last piece is yielded only after its ``llm.response`` is durable.
         However the caller stops reading, the engine's cells are freed and the
@@ -287,17 +284,26 @@ class RequestFlow:
             EngineUnavailableError: The engine died; earlier pieces are valid.
             AuditUnavailableError: Step 8 failed; the last piece is withheld.
         """
+        return self._carry(admitted, admitted.model.engine.generate(admitted.ticket))
+
+    def embed(self, admitted: Admitted[EmbeddingRequest]) -> AsyncGenerator[Vectors]:
+        """Take an admitted call for vectors through steps 7 to 9, as ``generate``."""
+        return self._carry(admitted, admitted.model.engine.embed(admitted.ticket))
+
+    async def _carry(
+        self, admitted: Admitted[Any], parts: AsyncIterator[_Part]
+    ) -> AsyncGenerator[_Part]:
         ending = admitted.ending
         engine = admitted.model.engine
         try:
             # 7. generate
-            async for piece in engine.generate(admitted.ticket):
-                ending.note(piece)
-                if piece.finish_reason is not None:
+            async for part in parts:
+                ending.note(part)
+                if part.usage is not None:
                     # 8. llm.response is durable
-                    await self._end(ending, ending.finished(piece))
+                    await self._end(ending, ending.finished(part))
                 # 9. the last piece leaves
-                yield piece
+                yield part
             if not ending.recorded:
                 raise EngineUnavailableError("the engine ended the answer early")
         except AuditUnavailableError:
@@ -310,7 +316,7 @@ class RequestFlow:
             if not ending.recorded:
                 await asyncio.shield(self._abandon(admitted))
 
-    async def _abandon(self, admitted: Admitted) -> None:
+    async def _abandon(self, admitted: Admitted[Any]) -> None:
         """Cancel in the engine, then record that the caller went away."""
         usage = await admitted.model.engine.cancel(admitted.ticket.request_id)
         await self._end(admitted.ending, admitted.ending.cancelled(usage))
@@ -320,6 +326,25 @@ class RequestFlow:
         await self._ledger.append(draft)
 
 
-async def _give_back(engine: Engine, request_id: str) -> None:
+async def _reserve(
+    engine: ModelEngine, request: ModelRequest, *, request_id: str, tenant: str
+) -> Ticket:
+    """Hold a place for whatever is asked."""
+    if isinstance(request, EmbeddingRequest):
+        return await engine.prepare_inputs(
+            request_id,
+            tenant=tenant,
+            inputs=request.inputs,
+            dimensions=request.dimensions,
+        )
+    return await engine.prepare(
+        request_id,
+        tenant=tenant,
+        messages=request.messages,
+        sampling=request.sampling,
+    )
+
+
+async def _give_back(engine: ModelEngine, request_id: str) -> None:
     """Free a held place, also while the caller's task is being cancelled."""
     await asyncio.shield(asyncio.ensure_future(engine.cancel(request_id)))

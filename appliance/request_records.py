@@ -8,7 +8,8 @@ import hashlib
 from dataclasses import dataclass
 
 from appliance.clock import Clock
-from appliance.engine.port import Piece, Sampling, Ticket, Usage
+from appliance.engine.embedding import Vectors
+from appliance.engine.port import Piece, Ticket, Usage
 from appliance.ledger.events import (
     Draft,
     Event,
@@ -17,6 +18,7 @@ from appliance.ledger.events import (
     token_or_digest,
 )
 from appliance.ledger.fields import JSON
+from appliance.model_requests import EmbeddingRequest, ModelRequest
 from appliance.policy.decide import Decision
 from appliance.policy.facts import Labels, ModelFacts, SiteFacts
 from bundleformat.errors import Error, FaultError
@@ -43,26 +45,22 @@ class Progress:
 
 
 def request_draft(
-    progress: Progress,
-    *,
-    sampling: Sampling,
-    messages: int,
-    stream: bool,
-    ticket: Ticket,
+    progress: Progress, *, request: ModelRequest, ticket: Ticket
 ) -> Draft:
     """Return the record of an accepted request."""
+    embeds = isinstance(request, EmbeddingRequest)
     return Draft(
         event=Event.LLM_REQUEST,
         outcome=Outcome.ALLOWED,
         team=progress.team,
         request_id=progress.request_id,
         fields={
+            "endpoint": "embeddings" if embeds else "chat.completions",
             "actor": _actor_field(progress),
             "model": _model_field(progress),
             "labels": _labels_field(progress),
             "policy": _policy_field(progress),
-            "params": _params_field(sampling, ticket)
-            | {"stream": stream, "messages": messages},
+            "params": _params_field(request, ticket),
             "prompt_tokens": ticket.prompt_tokens,
         },
     )
@@ -135,8 +133,13 @@ def _policy_field(progress: Progress) -> JSON:
     }
 
 
-def _params_field(sampling: Sampling, ticket: Ticket) -> dict[str, JSON]:
+def _params_field(request: ModelRequest, ticket: Ticket) -> dict[str, JSON]:
+    if isinstance(request, EmbeddingRequest):
+        return {"inputs": request.inputs.count, "dimensions": request.dimensions}
+    sampling = request.sampling
     return {
+        "stream": request.stream,
+        "messages": len(request.messages),
         "max_tokens": ticket.max_new_tokens,
         "temperature": decimal_text(sampling.temperature),
         "top_p": decimal_text(sampling.top_p),
@@ -165,16 +168,16 @@ class Ending:
         self._clock = clock
         self.recorded = False
 
-    def note(self, piece: Piece) -> None:
-        """Remember when the first text came."""
-        if self._first_ns is None and piece.text:
+    def note(self, part: Piece | Vectors) -> None:
+        """Remember when the first text, or the first vector, came."""
+        came = part.text if isinstance(part, Piece) else part.vectors
+        if self._first_ns is None and came:
             self._first_ns = self._clock.monotonic_ns()
 
-    def finished(self, piece: Piece) -> Draft:
+    def finished(self, part: Piece | Vectors) -> Draft:
         """Return the record of a request that came to its end."""
-        return self._draft(
-            Outcome.OK, 200, piece.usage, finish_reason=piece.finish_reason
-        )
+        reason = part.finish_reason if isinstance(part, Piece) else None
+        return self._draft(Outcome.OK, 200, part.usage, finish_reason=reason)
 
     def cancelled(self, usage: Usage) -> Draft:
         """Return the record of a request whose caller went away."""

@@ -48,6 +48,9 @@ class ServerSettings(_Section):
         Count, Field(description="seconds a client may leave an answer unread")
     ] = 60
     messages: Annotated[Count, Field(description="messages of a request")] = 1_024
+    inputs: Annotated[
+        int, Field(ge=1, le=2**16, description="texts of a request for embeddings")
+    ] = 2_048
     stop_strings: Annotated[Count, Field(description="stop strings of a request")] = 4
     drain_s: Annotated[
         Count, Field(description="seconds running requests may go on at a stop")
@@ -123,6 +126,17 @@ class EngineSettings(_Section):
             description="system prompts that teams may have computed for each other",
         ),
     ] = ()
+    input_tokens: Annotated[
+        int,
+        Field(
+            ge=32,
+            le=2**16,
+            description="tokens of one text that is embedded, and of a batch of them",
+        ),
+    ] = 512
+    request_tokens: Annotated[
+        Count, Field(description="tokens of all texts of one request for embeddings")
+    ] = 300_000
     threads: Annotated[
         int,
         Field(

@@ -8,7 +8,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from appliance.api.chat import ChatCompletions
+from appliance.api.chat import ChatExchange
+from appliance.api.embeddings import EmbeddingExchange
+from appliance.api.exchange import ModelEndpoint
 from appliance.api.health import Health
 from appliance.api.models import Models
 from appliance.clock import Clock
@@ -28,12 +30,16 @@ def build_app(
     """Return the ASGI application; it holds no state of its own."""
     models = Models(host=host)
     health = Health(not_ready=not_ready, impaired=impaired)
-    chat = ChatCompletions(flow=flow, settings=settings, clock=clock)
+    chat, embeddings = (
+        ModelEndpoint(exchange, flow=flow, settings=settings, clock=clock)
+        for exchange in (ChatExchange, EmbeddingExchange)
+    )
     return Starlette(
         routes=[
             Route("/v1/models", models.list_models, methods=["GET"]),
             Route("/v1/models/{model:path}", models.get_model, methods=["GET"]),
             Route("/v1/chat/completions", chat, methods=["POST"]),
+            Route("/v1/embeddings", embeddings, methods=["POST"]),
             Route("/health/live", health.live, methods=["GET"]),
             Route("/health/ready", health.ready, methods=["GET"]),
         ],

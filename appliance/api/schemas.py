@@ -6,14 +6,14 @@ anything else is refused, because a limit or an option silently ignored is a
 wrong answer. Source: OpenAI API reference, "Create chat completion".
 """
 
-import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
+from appliance.api.request_json import Strict, implemented, json_object, validated
 from appliance.engine.port import Message, Sampling
-from appliance.errors import RequestRefusedError, UnsupportedParameterError
-from appliance.request_flow import ChatRequest
+from appliance.errors import RequestRefusedError
+from appliance.model_requests import ChatRequest
 from appliance.settings import ServerSettings
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -52,18 +52,14 @@ IGNORED = frozenset(
 """Known fields that cannot change an answer; accepted whatever they hold."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class TextPart(_Strict):
+class TextPart(Strict):
     """One text part of a message's content."""
 
     type: Literal["text"]
     text: str
 
 
-class ChatMessage(_Strict):
+class ChatMessage(Strict):
     """One message; ``developer`` is the newer name of ``system``."""
 
     role: Literal["system", "developer", "user", "assistant"]
@@ -80,14 +76,14 @@ class ChatMessage(_Strict):
         return Message(role=role, content=text)
 
 
-class StreamOptions(_Strict):
+class StreamOptions(Strict):
     """What a stream carries besides its text."""
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
 
 
-class ChatCompletionRequest(_Strict):
+class ChatCompletionRequest(Strict):
     """The implemented fields of ``POST /v1/chat/completions``."""
 
     model: Annotated[str, Field(min_length=1, max_length=256)]
@@ -113,7 +109,13 @@ def parse_chat_request(
         UnsupportedParameterError: A field asks for what is not implemented.
         RequestRefusedError: Not JSON, or outside the schema or the limits.
     """
-    parsed = _validate(_implemented(_json_object(body)))
+    fields = implemented(
+        json_object(body),
+        schema=ChatCompletionRequest,
+        neutral=NEUTRAL,
+        ignored=IGNORED,
+    )
+    parsed = validated(ChatCompletionRequest, fields)
     if len(parsed.messages) > limits.messages:
         raise RequestRefusedError(
             f"too many messages: {len(parsed.messages)}, at most {limits.messages}",
@@ -131,58 +133,6 @@ def parse_chat_request(
             "stream_options is only allowed when stream is true", param="stream_options"
         )
     return request, bool(options is not None and options.include_usage)
-
-
-def _json_object(body: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise RequestRefusedError("the request body is not valid JSON") from error
-    if not isinstance(value, dict):
-        raise RequestRefusedError("the request body must be a JSON object")
-    if b"\\ud" in body.lower():
-        _check_unicode(value)
-    return value
-
-
-def _check_unicode(value: dict[str, Any]) -> None:
-    """Refuse halves of surrogate pairs: JSON can write them, UTF-8 cannot."""
-    try:
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise RequestRefusedError(
-            "the request body has text that is not Unicode"
-        ) from error
-
-
-def _implemented(value: dict[str, Any]) -> dict[str, Any]:
-    """Return the implemented fields; refuse what asks for more."""
-    for name, neutral in NEUTRAL.items():
-        if name in value and not any(
-            type(value[name]) is type(one) and value[name] == one for one in neutral
-        ):
-            raise UnsupportedParameterError(
-                f"{name} is not supported by this server; leave it out", param=name
-            )
-    known = ChatCompletionRequest.model_fields.keys()
-    for name in value:
-        if name not in known and name not in NEUTRAL and name not in IGNORED:
-            raise UnsupportedParameterError(
-                f"this server does not know the parameter {name[:64]!r}",
-                param=name[:64],
-            )
-    return {name: held for name, held in value.items() if name in known}
-
-
-def _validate(value: dict[str, Any]) -> ChatCompletionRequest:
-    try:
-        return ChatCompletionRequest.model_validate(value)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise RequestRefusedError(
-            f"{field}: {first['msg']}", param=str(first["loc"][0])
-        ) from error
 
 
 def _sampling(parsed: ChatCompletionRequest, limits: ServerSettings) -> Sampling:

@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.engine import protocol as wire
+from appliance.engine.embedding import Vectors
 from appliance.engine.endings import NOTHING, Endings
 from appliance.engine.line import Line
-from appliance.engine.port import Message, Piece, Sampling, Ticket, Usage
+from appliance.engine.port import Piece, Ticket, Usage
+from appliance.engine.refusals import check_kind, check_size
 from appliance.engine.scheduling.admission import (
     RETRY_AFTER_S,
-    check_prompt,
-    least_tokens,
 )
-from appliance.engine.translate import piece, prepare_frame, refusal
+from appliance.engine.translate import piece, prepare_frame, refusal, vectors
 from appliance.errors import (
     EngineUnavailableError,
     OverloadedError,
@@ -35,10 +35,10 @@ class _Call:
     """One request as the gateway sees it."""
 
     ended: asyncio.Event = field(default_factory=asyncio.Event)
-    inbox: asyncio.Queue[wire.Delta | Error | None] = field(
+    inbox: asyncio.Queue[wire.Delta | wire.Part | Error | None] = field(
         default_factory=asyncio.Queue
     )
-    """Deltas, then nothing after a finish reason, an error, or None if cancelled."""
+    """Deltas or parts and nothing after the last, an error, or None if cancelled."""
     prepared: asyncio.Future[Ticket]
     usage: Usage = NOTHING
     cancelling: bool = False
@@ -115,8 +115,8 @@ class EngineClient:
         finally:
             self.fail("the engine process ended")
 
-    async def prepare(self, order: wire.Prepare) -> Ticket:
-        """Hold a place; see :class:`appliance.engine.port.Engine`.
+    async def prepare(self, order: wire.Prepare | wire.PrepareInputs) -> Ticket:
+        """Hold a place; see ``port.Engine`` and ``embedding.Embedder``.
 
         The caller waits in line; cancelling it frees the place at once.
         """
@@ -126,7 +126,9 @@ class EngineClient:
             raise ConflictError(
                 "a request of that id is being served", where=request_id
             )
-        self._check_size(order.messages, order.sampling)
+        if self._ready is not None:
+            check_kind(order, ready=self._ready)
+            check_size(order, ready=self._ready)
         self._check_place()
         frame = prepare_frame(order)
         call = _Call(prepared=asyncio.get_running_loop().create_future())
@@ -141,20 +143,31 @@ class EngineClient:
 
     async def generate(self, ticket: Ticket) -> AsyncGenerator[Piece, None]:
         """Start the request and yield its pieces."""
-        call = self._calls.get(ticket.request_id)
-        if call is None:
-            self._check_alive()
-            if self._endings.in_this_process(ticket.request_id):
-                raise OverloadedError("the place is not held any more", retry_after_s=1)
-            raise EngineUnavailableError("the engine was started again")
+        call = self._held(ticket.request_id)
         try:
             self._send(wire.Start(request_id=ticket.request_id))
             while (delta := await call.inbox.get()) is not None:
                 if isinstance(delta, Error):
                     raise delta
-                yield piece(delta, ticket)
-                if delta.finish_reason is not None:
-                    return
+                if isinstance(delta, wire.Delta):
+                    yield piece(delta, ticket)
+                    if delta.finish_reason is not None:
+                        return
+        finally:
+            self._ask_to_end(ticket.request_id, call=call)
+
+    async def embed(self, ticket: Ticket) -> AsyncGenerator[Vectors, None]:
+        """Start the request and yield its vectors."""
+        call = self._held(ticket.request_id)
+        try:
+            self._send(wire.Start(request_id=ticket.request_id))
+            while (part := await call.inbox.get()) is not None:
+                if isinstance(part, Error):
+                    raise part
+                if isinstance(part, wire.Part):
+                    yield vectors(part, ticket)
+                    if part.last:
+                        return
         finally:
             self._ask_to_end(ticket.request_id, call=call)
 
@@ -195,22 +208,24 @@ class EngineClient:
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
 
+    def _held(self, request_id: str) -> _Call:
+        """Return the call that holds a place.
+
+        Raises:
+            OverloadedError: The place has been given up.
+            EngineUnavailableError: The process that had it is gone.
+        """
+        call = self._calls.get(request_id)
+        if call is None:
+            self._check_alive()
+            if self._endings.in_this_process(request_id):
+                raise OverloadedError("the place is not held any more", retry_after_s=1)
+            raise EngineUnavailableError("the engine was started again")
+        return call
+
     def _check_alive(self) -> None:
         if self._lost is not None:
             raise EngineUnavailableError(self._lost.problem)
-
-    def _check_size(self, messages: tuple[Message, ...], sampling: Sampling) -> None:
-        """Refuse messages that no way of counting could make fit."""
-        if self._ready is None:
-            return
-        size_bytes = sum(len(m.content.encode("utf-8", "replace")) for m in messages)
-        check_prompt(
-            least_tokens(
-                size_bytes, longest_token_bytes=self._ready.longest_token_bytes
-            ),
-            context_tokens=self._ready.context_tokens,
-            requested=sampling.max_tokens,
-        )
 
     def _check_place(self) -> None:
         """Refuse what goes beyond the places, waiting in line or held."""
@@ -254,6 +269,9 @@ class EngineClient:
             case wire.Step(deltas=deltas):
                 for delta in deltas:
                     self._continue(delta)
+            case wire.Embedded(parts=parts):
+                for part in parts:
+                    self._add(part)
             case wire.Prepared():
                 self._hold(report)
             case wire.Ended():
@@ -292,6 +310,14 @@ class EngineClient:
         call.inbox.put_nowait(delta)
         if delta.finish_reason is not None:
             self._end(delta.request_id, call.usage)
+
+    def _add(self, part: wire.Part) -> None:
+        call = self._calls.get(part.request_id)
+        if call is None:
+            return
+        call.inbox.put_nowait(part)
+        if part.last:
+            self._end(part.request_id, call.usage)
 
     def _leave(self, report: wire.Ended) -> None:
         call = self._calls.get(report.request_id)

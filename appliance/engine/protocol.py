@@ -59,6 +59,17 @@ class Prepare(Frame, frozen=True, kw_only=True, tag=True):
     deadline_s: float | None = None
 
 
+class PrepareInputs(Frame, frozen=True, kw_only=True, tag=True):
+    """Count what is to be embedded and hold a place; see ``embedding.Inputs``."""
+
+    request_id: str
+    tenant: str
+    texts: tuple[str, ...]
+    tokens: tuple[bytes, ...]
+    dimensions: int | None
+    weight: int
+
+
 class Start(Frame, frozen=True, kw_only=True, tag=True):
     """Make a held request eligible to run."""
 
@@ -80,6 +91,8 @@ class Ready(Frame, frozen=True, kw_only=True, tag=True):
 
     ``longest_token_bytes`` bounds the text that one token stands for; None says
     that a token of this vocabulary may stand for a text of any length.
+    ``vector_size`` is how many numbers make a vector; None of a model that writes
+    text.
     """
 
     context_tokens: int
@@ -87,6 +100,7 @@ class Ready(Frame, frozen=True, kw_only=True, tag=True):
     sequences: int
     batch_tokens: int
     longest_token_bytes: int | None
+    vector_size: int | None = None
 
 
 class LoadFailed(Frame, frozen=True, kw_only=True, tag=True):
@@ -104,12 +118,13 @@ class Prepared(Frame, frozen=True, kw_only=True, tag=True):
 
 
 class TooLong(Frame, frozen=True, kw_only=True, tag=True):
-    """Prompt and answer exceed the context; no place is held."""
+    """Prompt and answer, or one input, exceed the context; no place is held."""
 
     request_id: str
     limit_tokens: int
     prompt_tokens: int
     new_tokens: int
+    index: int | None = None
 
 
 class Refused(Frame, frozen=True, kw_only=True, tag=True):
@@ -145,6 +160,21 @@ class Step(Frame, frozen=True, kw_only=True, tag=True):
     deltas: tuple[Delta, ...]
 
 
+class Part(Frame, frozen=True, kw_only=True):
+    """Vectors of consecutive inputs of one request; ``first`` is the first's index."""
+
+    request_id: str
+    first: int
+    vectors: tuple[bytes, ...]
+    last: bool
+
+
+class Embedded(Frame, frozen=True, kw_only=True, tag=True):
+    """Every vector that one batch produced, for all requests together."""
+
+    parts: tuple[Part, ...]
+
+
 class Ended(Frame, frozen=True, kw_only=True, tag=True):
     """A cancelled request is gone and its cells are free."""
 
@@ -173,7 +203,7 @@ class Stats(Frame, frozen=True, kw_only=True, tag=True):
     preemptions: int
 
 
-Order = Load | Prepare | Start | Cancel | AskStats
+Order = Load | Prepare | PrepareInputs | Start | Cancel | AskStats
 """What the gateway sends."""
 
 Report = (
@@ -184,6 +214,7 @@ Report = (
     | Refused
     | Overloaded
     | Step
+    | Embedded
     | Ended
     | Stats
 )

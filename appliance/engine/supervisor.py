@@ -16,6 +16,7 @@ from pathlib import Path
 
 from appliance.engine import protocol as wire
 from appliance.engine.client import EngineClient
+from appliance.engine.embedding import Inputs, Vectors
 from appliance.engine.endings import Endings
 from appliance.engine.launch import Process
 from appliance.engine.port import Message, Piece, Sampling, Ticket, Usage
@@ -187,6 +188,34 @@ class EngineSupervisor:
             async for piece in pieces:
                 yield piece
 
+    async def prepare_inputs(
+        self,
+        request_id: str,
+        *,
+        tenant: str,
+        inputs: Inputs,
+        dimensions: int | None,
+        weight: int = 1,
+    ) -> Ticket:
+        """Hold a place; see :class:`appliance.engine.embedding.Embedder`."""
+        return await self._running().prepare(
+            wire.PrepareInputs(
+                request_id=request_id,
+                tenant=tenant,
+                texts=inputs.texts,
+                tokens=inputs.tokens,
+                dimensions=dimensions,
+                weight=weight,
+            )
+        )
+
+    async def embed(self, ticket: Ticket) -> AsyncGenerator[Vectors, None]:
+        """Start the request and yield its vectors."""
+        parts = self._running().embed(ticket)
+        async with contextlib.aclosing(parts):
+            async for part in parts:
+                yield part
+
     async def cancel(self, request_id: str) -> Usage:
         """Free the place and the cells within one step; harmless if finished."""
         if self._client is None:
@@ -339,4 +368,6 @@ def _limits(settings: EngineSettings) -> Limits:
         cached_sequences=settings.cached_sequences,
         draft_tokens=settings.draft_tokens,
         spill_bytes=settings.spill_bytes,
+        input_tokens=settings.input_tokens,
+        request_tokens=settings.request_tokens,
     )

@@ -4,6 +4,7 @@ Pure: values in, values out.
 """
 
 from appliance.engine import protocol as wire
+from appliance.engine.embedding import Vectors
 from appliance.engine.port import Piece, Ticket, Usage
 from appliance.errors import (
     ContextLengthError,
@@ -13,7 +14,7 @@ from appliance.errors import (
 from bundleformat.errors import Error, LimitExceededError, MalformedError
 
 
-def prepare_frame(order: wire.Prepare) -> bytes:
+def prepare_frame(order: wire.Prepare | wire.PrepareInputs) -> bytes:
     """Return the frame that asks for a place.
 
     Raises:
@@ -22,7 +23,16 @@ def prepare_frame(order: wire.Prepare) -> bytes:
     try:
         return wire.encode(order)
     except (LimitExceededError, MalformedError) as error:
-        raise RequestRefusedError(error.problem, param="messages") from error
+        param = "messages" if isinstance(order, wire.Prepare) else "input"
+        raise RequestRefusedError(error.problem, param=param) from error
+
+
+def vectors(part: wire.Part, ticket: Ticket) -> Vectors:
+    """Return what a batch made for a request; the last vectors carry the usage."""
+    usage = Usage(prompt_tokens=ticket.prompt_tokens, completion_tokens=0)
+    return Vectors(
+        first=part.first, vectors=part.vectors, usage=usage if part.last else None
+    )
 
 
 def piece(delta: wire.Delta, ticket: Ticket) -> Piece:
@@ -45,6 +55,7 @@ def refusal(report: wire.TooLong | wire.Refused | wire.Overloaded) -> Error:
                 limit_tokens=report.limit_tokens,
                 prompt_tokens=report.prompt_tokens,
                 new_tokens=report.new_tokens,
+                index=report.index,
             )
         case wire.Refused():
             return RequestRefusedError(report.problem, param=report.param)

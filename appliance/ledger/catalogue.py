@@ -125,6 +125,8 @@ _PARAMS = object_of(
         "seed": INTEGER,
         "stop_strings": COUNT,
         "messages": COUNT,
+        "inputs": COUNT,
+        "dimensions": COUNT,
     }
 )
 
@@ -344,7 +346,8 @@ CATALOGUE: Mapping[Event, Terms] = {
                 "policy": _POLICY,
                 "params": _PARAMS,
                 "prompt_tokens": COUNT,
-            }
+            },
+            optional={"endpoint": TOKEN},
         ),
         outcomes=(Outcome.ALLOWED,),
         team=Presence.REQUIRED,

@@ -9,11 +9,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+from appliance.engine.embedding import Inputs, Vectors
 from appliance.engine.port import FinishReason, Message, Piece, Sampling, Ticket, Usage
 from appliance.errors import (
     ContextLengthError,
     EngineUnavailableError,
     OverloadedError,
+    UnsuitableModelError,
 )
 from bundleformat.errors import Error
 
@@ -134,6 +136,24 @@ class FakeEngine:
             self.events.append(("finish", request_id))
             reason: FinishReason = "length" if cut else self.finish_reason
             yield Piece(text=text, finish_reason=reason, usage=usage)
+
+    async def prepare_inputs(
+        self,
+        request_id: str,
+        *,
+        tenant: str,
+        inputs: Inputs,
+        dimensions: int | None,
+        weight: int = 1,
+    ) -> Ticket:
+        """Refuse, as an engine does whose model writes text."""
+        del tenant, inputs, dimensions, weight
+        self.events.append(("prepare", request_id))
+        raise UnsuitableModelError("this model writes text", param="model")
+
+    def embed(self, ticket: Ticket) -> AsyncIterator[Vectors]:
+        """Refuse: nobody holds such a place."""
+        raise OverloadedError(f"{ticket.request_id} is not held", retry_after_s=1)
 
     async def cancel(self, request_id: str) -> Usage:
         """Free the place; the usage of a request never seen is zero."""

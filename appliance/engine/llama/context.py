@@ -43,6 +43,8 @@ class Context:
         if not self._handle or native.llama_n_ctx(self._handle) < parameters.cells:
             raise EngineUnavailableError("llama.cpp cannot make a context of that size")
         self._memory = native.llama_get_memory(self._handle)
+        if not self._memory:
+            raise EngineUnavailableError("this model remembers no text that it writes")
         self._model = model
         self._outputs_max = parameters.outputs
         self._samplers: dict[int, Sampler] = {}

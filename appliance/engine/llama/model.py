@@ -21,8 +21,14 @@ _PIECE_BYTES = 256
 _MARKS = native.LLAMA_TOKEN_ATTR_CONTROL | native.LLAMA_TOKEN_ATTR_USER_DEFINED
 _MARKUP = re.compile(r"[<\[].+[>\]]\Z", re.DOTALL)
 
-_NO_ADDITIONS = False
+_METADATA_BYTES = 128
+"""Longest value asked for; longer ones are cut off."""
+
+_ADDITIONS, _NO_ADDITIONS = True, False
 """Whether ``llama_tokenize`` adds BOS and EOS by itself."""
+
+_PLAIN = False
+"""Control tokens are not seen in a text."""
 
 _HIDE_CONTROL = False
 """Whether ``llama_token_to_piece`` spells control tokens out."""
@@ -42,7 +48,7 @@ class Model:
     ``parameters`` are those of the context to come.
 
     Raises:
-        EngineUnavailableError: llama.cpp cannot load it, or it does not generate.
+        EngineUnavailableError: llama.cpp cannot load it.
     """
 
     def __init__(self, *paths: str, parameters: Parameters) -> None:
@@ -53,8 +59,6 @@ class Model:
             raise EngineUnavailableError(
                 "llama.cpp cannot load this model", actual=self._log.first
             )
-        if not native.llama_model_has_decoder(self.handle):
-            raise EngineUnavailableError("this model does not generate text")
         self.vocabulary = native.llama_model_get_vocab(self.handle)
         self._piece = ctypes.create_string_buffer(_PIECE_BYTES)
 
@@ -97,6 +101,12 @@ class Model:
         """Text of the token that ends a sequence, or an empty string."""
         return self._text(native.llama_vocab_eos(self.vocabulary))
 
+    def metadata(self, key: str) -> str:
+        """Return a single value of the file as llama.cpp spells it, or nothing."""
+        room = ctypes.create_string_buffer(_METADATA_BYTES)
+        native.llama_model_meta_val_str(self.handle, key.encode(), room, len(room))
+        return room.value.decode("utf-8", "replace")
+
     def longest_token_bytes(self) -> int | None:
         """Return how many bytes of UTF-8 one token stands for at most; None: any.
 
@@ -129,17 +139,18 @@ class Model:
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
         """Return the tokens of ``text``; control tokens are seen if ``special``."""
+        return self._tokenize(text, _NO_ADDITIONS, special)
+
+    def framed(self, text: str) -> list[int]:
+        """Return the tokens of ``text`` and what stands before and after a text."""
+        return self._tokenize(text, _ADDITIONS, _PLAIN)
+
+    def _tokenize(self, text: str, *flags: bool) -> list[int]:
         data = text.encode("utf-8", "replace")
         room = len(data) + 16
         tokens = (native.llama_token * room)()
         count = native.llama_tokenize(
-            self.vocabulary,
-            data,
-            len(data),
-            tokens,
-            room,
-            _NO_ADDITIONS,
-            special,
+            self.vocabulary, data, len(data), tokens, room, *flags
         )
         if count < 0:
             raise EngineUnavailableError("llama.cpp cannot tokenize a text")

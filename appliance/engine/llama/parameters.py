@@ -14,6 +14,7 @@ import llama_cpp.llama_cpp as native
 
 from appliance.engine import protocol as wire
 from appliance.engine.scheduling.admission import Limits
+from appliance.engine.scheduling.vector_queue import VectorLimits
 
 CacheType = Literal["f16", "q8_0"]
 """How keys and values are kept: in half precision, or in about half of that room."""
@@ -71,6 +72,21 @@ def parameters_for(order: wire.Load, limits: Limits) -> Parameters:
         outputs=max(limits.outputs, limits.resident_sequences),
         batch_tokens=limits.batch_tokens,
         threads=order.threads,
+    )
+
+
+def vector_parameters(order: wire.Load, limits: VectorLimits) -> Parameters:
+    """Return what ``order`` asks for if the model makes vectors, within ``limits``.
+
+    A text is computed at once, and all its tokens are outputs.
+    """
+    return Parameters(
+        cells=limits.input_tokens,
+        sequences=limits.inputs,
+        outputs=limits.input_tokens,
+        batch_tokens=limits.input_tokens,
+        threads=order.threads,
+        embeddings=True,
     )
 
 

@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 
+from appliance.engine.embedding import Inputs, Vectors
 from appliance.engine.pool.seat import Seat
 from appliance.engine.port import Message, Piece, Sampling, Ticket, Usage
 from appliance.errors import EngineUnavailableError
 
 
 class PooledEngine:
-    """Implements ``port.Engine`` for one seat: asking for a place loads the model."""
+    """A ``ModelEngine`` for one seat: asking for a place loads the model."""
 
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
@@ -58,6 +59,42 @@ class PooledEngine:
             async with contextlib.aclosing(engine.generate(ticket)) as pieces:
                 async for piece in pieces:
                     yield piece
+        finally:
+            self._seat.touch()
+
+    async def prepare_inputs(
+        self,
+        request_id: str,
+        *,
+        tenant: str,
+        inputs: Inputs,
+        dimensions: int | None,
+        weight: int = 1,
+    ) -> Ticket:
+        """Hold a place; see :class:`appliance.engine.embedding.Embedder`.
+
+        Raises:
+            Error: What ``Seat.ready`` raises.
+        """
+        with self._seat.visit():
+            engine = await self._seat.ready()
+            return await engine.prepare_inputs(
+                request_id,
+                tenant=tenant,
+                inputs=inputs,
+                dimensions=dimensions,
+                weight=weight,
+            )
+
+    async def embed(self, ticket: Ticket) -> AsyncGenerator[Vectors, None]:
+        """Start the request and yield its vectors."""
+        engine = self._seat.engine
+        if engine is None:
+            raise EngineUnavailableError("the engine was started again")
+        try:
+            async with contextlib.aclosing(engine.embed(ticket)) as parts:
+                async for part in parts:
+                    yield part
         finally:
             self._seat.touch()
 

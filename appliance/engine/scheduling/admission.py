@@ -33,6 +33,8 @@ class Limits:
         spill_bytes: Memory for sequences that had to leave the cache.
         spill_tokens: Shortest sequence worth keeping there, and shortest gain
             worth bringing one back.
+        input_tokens: Tokens of one text that is made a vector, and of a batch.
+        request_tokens: Tokens of all such texts of one request.
     """
 
     context_tokens: int
@@ -47,6 +49,8 @@ class Limits:
     draft_tokens: int = 0
     spill_bytes: int = 0
     spill_tokens: int = 128
+    input_tokens: int = 512
+    request_tokens: int = 300_000
 
     @property
     def places(self) -> int:

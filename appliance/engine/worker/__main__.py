@@ -15,7 +15,6 @@ from appliance.engine import protocol as wire
 from appliance.engine.worker.channel import Channel
 from appliance.engine.worker.contain import contain
 from appliance.engine.worker.load import load
-from appliance.engine.worker.service import Service
 from appliance.errors import EngineUnavailableError
 from bundleformat.errors import Error, InternalFaultError
 
@@ -33,28 +32,13 @@ def serve(channel: Channel) -> None:
     order = orders[0]
     if not isinstance(order, wire.Load):
         raise InternalFaultError("the first order does not name a model")
-    clock = SystemClock()
     try:
-        scheduler, prompter, limits = load(order, clock=clock)
+        service, ready = load(order, channel=channel, clock=SystemClock())
     except Error as error:
         channel.send(wire.LoadFailed(problem=error.text()))
         return
-    channel.send(
-        wire.Ready(
-            context_tokens=limits.context_tokens,
-            cells=limits.cells,
-            sequences=limits.sequences,
-            batch_tokens=limits.batch_tokens,
-            longest_token_bytes=prompter.longest_token_bytes,
-        )
-    )
-    Service(
-        channel,
-        scheduler=scheduler,
-        prompter=prompter,
-        limits=limits,
-        clock=clock,
-    ).run()
+    channel.send(ready)
+    service.run()
 
 
 def main(arguments: list[str]) -> int:

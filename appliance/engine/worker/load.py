@@ -1,31 +1,42 @@
-"""From a ``Load`` order to a scheduler over a loaded, warm model."""
+"""From a ``Load`` order to a service of a loaded, warm model."""
+
+from typing import Protocol
 
 from appliance.clock import Clock
 from appliance.engine import protocol as wire
 from appliance.engine.llama.context import Context
+from appliance.engine.llama.kind import makes_vectors
 from appliance.engine.llama.model import Model
 from appliance.engine.llama.parameters import parameters_for
-from appliance.engine.scheduling.admission import (
-    REHEARSED_TOKENS,
-    STEP_TARGET_S,
-    Limits,
-    fit,
-)
+from appliance.engine.scheduling.admission import REHEARSED_TOKENS, STEP_TARGET_S, fit
 from appliance.engine.scheduling.pacing import Pace
 from appliance.engine.scheduling.scheduler import Scheduler
+from appliance.engine.worker.load_vectors import load_vectors
 from appliance.engine.worker.prompt import Prompter
+from appliance.engine.worker.service import Channel, Service
 from appliance.engine.worker.shared_prompts import shared_beginnings
 from appliance.engine.worker.template import ChatTemplate
 
 
-def load(order: wire.Load, *, clock: Clock) -> tuple[Scheduler, Prompter, Limits]:
-    """Return the parts of a service whose model is loaded and warm.
+class Loop(Protocol):
+    """What serves a loaded model."""
+
+    def run(self) -> None:
+        """Serve until the gateway is gone; ends by ``EOFError``."""
+
+
+def load(
+    order: wire.Load, *, channel: Channel, clock: Clock
+) -> tuple[Loop, wire.Ready]:
+    """Return a service whose model is loaded and warm, and what it says of itself.
 
     Raises:
         EngineUnavailableError: The model cannot be served.
         RequestRefusedError: Its chat template does not compile.
     """
     model = Model(*order.model_paths, parameters=parameters_for(order, order.limits))
+    if makes_vectors(model):
+        return load_vectors(order, model=model, channel=channel, clock=clock)
     limits = fit(
         order.limits, trained_tokens=model.trained_tokens, shares=model.shares_cells
     )
@@ -39,13 +50,27 @@ def load(order: wire.Load, *, clock: Clock) -> tuple[Scheduler, Prompter, Limits
         batch_tokens=limits.batch_tokens,
         token_s=rehearsal_s / REHEARSED_TOKENS,
     )
-    source = model.chat_template
-    template = None
-    if source is not None:
-        template = ChatTemplate(
-            source, bos_token=model.bos_token, eos_token=model.eos_token
-        )
-    prompter = Prompter(model, template=template)
+    prompter = Prompter(model, template=_template(model))
     public = shared_beginnings(prompter, order.shared_prompts, now=clock.now())
-    scheduler = Scheduler(context, limits=limits, pace=pace, public=public)
-    return scheduler, prompter, limits
+    service = Service(
+        channel,
+        scheduler=Scheduler(context, limits=limits, pace=pace, public=public),
+        prompter=prompter,
+        limits=limits,
+        clock=clock,
+    )
+    ready = wire.Ready(
+        context_tokens=limits.context_tokens,
+        cells=limits.cells,
+        sequences=limits.sequences,
+        batch_tokens=limits.batch_tokens,
+        longest_token_bytes=prompter.longest_token_bytes,
+    )
+    return service, ready
+
+
+def _template(model: Model) -> ChatTemplate | None:
+    source = model.chat_template
+    if source is None:
+        return None
+    return ChatTemplate(source, bos_token=model.bos_token, eos_token=model.eos_token)

@@ -13,6 +13,9 @@ import re
 MAX_RUN = 4_096
 """Longest run tokenized whole. Unit: characters. A seventh of what has crashed."""
 
+NEVER = re.compile(r"(?!)")
+"""Matches nothing: for texts in which nothing must stay whole."""
+
 _LONG = re.compile(rf"\S{{{MAX_RUN + 1},}}|\s{{{MAX_RUN + 1},}}")
 
 

@@ -87,6 +87,13 @@ class Service:
                 self._cancel(order.request_id)
             case wire.AskStats():
                 self._channel.send(self._stats())
+            case wire.PrepareInputs():
+                problem = "this model writes text; it does not make embeddings"
+                self._channel.send(
+                    wire.Refused(
+                        request_id=order.request_id, problem=problem, param="model"
+                    )
+                )
             case wire.Load():
                 raise InternalFaultError("a second model in one process")
 

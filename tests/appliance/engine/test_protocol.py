@@ -20,6 +20,14 @@ PREPARE = wire.Prepare(
 )
 ORDERS: tuple[wire.Order, ...] = (
     PREPARE,
+    wire.PrepareInputs(
+        request_id="r-2",
+        tenant="red",
+        texts=("hé",),
+        tokens=(b"\x01\x00\x00\x00",),
+        dimensions=64,
+        weight=2,
+    ),
     wire.Start(request_id="r-1"),
     wire.Cancel(request_id="r-1"),
     wire.AskStats(),
@@ -33,6 +41,9 @@ REPORTS: tuple[wire.Report, ...] = (
         longest_token_bytes=None,
     ),
     wire.LoadFailed(problem="p"),
+    wire.Embedded(
+        parts=(wire.Part(request_id="r-2", first=0, vectors=(b"\x00" * 4,), last=True),)
+    ),
     wire.Step(
         deltas=(
             wire.Delta(request_id="a", text="x", completion_tokens=1),
