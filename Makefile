@@ -53,7 +53,11 @@ test: $(VENV)/.dev ## The test suite
 test-slow: $(VENV)/.dev ## The tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
-bench: $(VENV)/.dev ## The benchmarks, as ratios measured in one run
+$(VENV)/.bench: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]"
+	@touch $@
+
+bench: $(VENV)/.bench ## The benchmarks, as ratios measured in one run
 	$(BIN)/python -m benchmarks
 
 wheel: $(VENV)/.dev ## Build the wheel into dist/

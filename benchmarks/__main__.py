@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import gateway, import_bundle, ledger
+from benchmarks.engine import ENGINE
 from benchmarks.machine import describe
 from benchmarks.measure import Plan
 from benchmarks.report import table
@@ -15,8 +16,12 @@ BENCHMARKS = {
     "import_bundle": import_bundle.run,
     "ledger": ledger.run,
     "gateway": gateway.run,
+    **ENGINE,
 }
 """Every benchmark by name, in the order they run."""
+
+GROUPS = {"engine": tuple(ENGINE)}
+"""Names that stand for several benchmarks."""
 
 REPETITIONS = 5
 """Rounds of each benchmark unless told otherwise; a warm-up round is extra."""
@@ -32,7 +37,7 @@ def main() -> int:
         machine = describe(Path(folder))
         if not arguments.json:
             print("  ".join(f"{name}={value}" for name, value in machine.items()))
-        for name in arguments.names or BENCHMARKS:
+        for name in _expanded(arguments.names) or BENCHMARKS:
             print(f"measuring {name} ...", file=sys.stderr, flush=True)
             scratch = Path(folder) / name
             scratch.mkdir()
@@ -55,9 +60,15 @@ def main() -> int:
     return 0
 
 
+def _expanded(names: list[str]) -> list[str]:
+    """Return the names of single benchmarks that ``names`` stand for."""
+    return [each for name in names for each in GROUPS.get(name, (name,))]
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    known = ", ".join((*BENCHMARKS, *GROUPS))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=known)
     parser.add_argument("--json", action="store_true", help="print JSON, every value")
     parser.add_argument(
         "--quick", action="store_true", help="an eighth of the work: does it run at all"
@@ -68,8 +79,8 @@ def _arguments() -> argparse.Namespace:
     )
     arguments = parser.parse_args()
     for name in arguments.names:
-        if name not in BENCHMARKS:
-            parser.error(f"no benchmark is called {name}; try {', '.join(BENCHMARKS)}")
+        if name not in BENCHMARKS and name not in GROUPS:
+            parser.error(f"no benchmark is called {name}; try {known}")
     if arguments.repetitions < 1:
         parser.error("--repetitions must be at least 1")
     return arguments
