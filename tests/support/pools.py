@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,7 @@ class Pool:
 
 async def stream(
     engine: PooledEngine, request_id: str, *, sampling: Sampling = LONG
-) -> AsyncIterator[Piece]:
+) -> AsyncGenerator[Piece, None]:
     """Ask for an answer and yield its pieces."""
     ticket = await engine.prepare(
         request_id, tenant="red", messages=asks("go on"), sampling=sampling
