@@ -1,14 +1,20 @@
-"""One prompt at a time is on its way to an engine; the others stand in line.
+"""A few short prompts, or one long one, are on their way to an engine; others wait.
 
-An engine counts a prompt between two steps, and a long one costs everybody's
-time. So a frame is sent when the one before it is answered, in the order of
-arrival: orders to start or cancel wait behind one prompt, never behind a queue,
-and the clock of an answer starts when its question was sent. Bounded by the
-caller, which refuses requests beyond the engine's places.
+An engine counts prompts between two steps, and a long one costs everybody's time.
+So frames are sent, in the order of arrival, while those under way are short
+together (:data:`AT_ONCE_BYTES`): orders to start or cancel wait behind them, never
+behind a queue, and the clock of an answer starts when its question was sent.
+Bounded by the caller, which refuses requests beyond the engine's places.
 """
 
 import asyncio
 from collections.abc import Callable
+
+AT_ONCE_BYTES = 65_536
+"""Bytes of all frames under way, unless a single one is longer.
+
+About what a tokenizer reads in ten milliseconds.
+"""
 
 
 class Line:
@@ -31,7 +37,8 @@ class Line:
         self._reply_timeout_s = reply_timeout_s
         self._late = late
         self._waiting: dict[str, bytes] = {}
-        self._under_way: str | None = None
+        self._under_way: dict[str, int] = {}
+        """Bytes of every frame that was sent and not answered."""
         self._clock: asyncio.TimerHandle | None = None
 
     def join(self, request_id: str, frame: bytes) -> None:
@@ -48,9 +55,8 @@ class Line:
 
     def answered(self, request_id: str) -> None:
         """Let the next one go; harmless for a request that is not under way."""
-        if request_id == self._under_way:
+        if self._under_way.pop(request_id, None) is not None:
             self._stop_clock()
-            self._under_way = None
             self._advance()
 
     def close(self) -> None:
@@ -59,14 +65,20 @@ class Line:
         self._waiting.clear()
 
     def _advance(self) -> None:
-        if self._under_way is not None or not self._waiting:
-            return
-        request_id = self._under_way = next(iter(self._waiting))
-        self._send(self._waiting.pop(request_id))
-        self._clock = asyncio.get_running_loop().call_later(
-            self._reply_timeout_s, self._late
-        )
+        while self._waiting and self._has_room(next(iter(self._waiting.values()))):
+            request_id = next(iter(self._waiting))
+            frame = self._waiting.pop(request_id)
+            self._under_way[request_id] = len(frame)
+            self._send(frame)
+        if self._under_way and self._clock is None:
+            loop = asyncio.get_running_loop()
+            self._clock = loop.call_later(self._reply_timeout_s, self._late)
+
+    def _has_room(self, frame: bytes) -> bool:
+        taken = sum(self._under_way.values())
+        return not taken or taken + len(frame) <= AT_ONCE_BYTES
 
     def _stop_clock(self) -> None:
         if self._clock is not None:
             self._clock.cancel()
+            self._clock = None

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from appliance.engine import protocol as wire
 from appliance.engine.client import EngineClient
 from appliance.engine.endings import Endings
+from appliance.engine.line import AT_ONCE_BYTES
 from appliance.engine.port import Message, Sampling, Ticket
 from appliance.engine.scheduling.admission import Limits
 
@@ -25,6 +26,9 @@ LOAD = wire.Load(
     threads=1,
     step_s=0.1,
 )
+LONG = "hello " * AT_ONCE_BYTES
+"""A prompt that is on its way alone."""
+
 PLACES = LOAD.limits.places
 READY = wire.Ready(
     context_tokens=10**6,
@@ -73,7 +77,7 @@ class Pair:
         self.client = client
         self.peer = peer
 
-    def ask(self, name: str, text: str = "hello") -> "asyncio.Task[Ticket]":
+    def ask(self, name: str, text: str = LONG) -> "asyncio.Task[Ticket]":
         return asyncio.create_task(
             self.client.prepare(
                 wire.Prepare(

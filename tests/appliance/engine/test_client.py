@@ -78,7 +78,22 @@ def test_messages_above_the_frame_limit_are_refused_and_nothing_is_sent() -> Non
     with_pair(run)
 
 
-def test_one_prompt_is_on_its_way_and_the_others_follow_in_order() -> None:
+def test_short_prompts_are_on_their_way_together() -> None:
+    async def run(pair: Pair) -> None:
+        tasks = [pair.ask(name, "hello") for name in "abc"]
+        assert [await pair.asked() for _ in tasks] == ["a", "b", "c"]
+        long = pair.ask("long")
+        assert await pair.peer.silent()
+        pair.peer.say(*(prepared(name) for name in "abc"))
+        await asyncio.gather(*tasks)
+        assert await pair.asked() == "long"
+        pair.peer.say(prepared("long"))
+        await long
+
+    with_pair(run)
+
+
+def test_a_long_prompt_is_on_its_way_alone_and_others_follow_in_order() -> None:
     async def run(pair: Pair) -> None:
         tasks = [pair.ask(name) for name in "abc"]
         for name in "abc":
