@@ -1,17 +1,21 @@
 """What an operator changes by hand; each change and its record are one transaction."""
 
+import dataclasses
 import datetime as dt
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 
 from sqlalchemy import Connection, func, select
 
 from appliance.clock import rfc3339
 from appliance.db.tables import SiteCertificateRow
 from appliance.host import OpenHost
-from appliance.identity import keys, site, teams
+from appliance.identity import keys, site, teams, terms
 from appliance.identity.keys import KeyEntry, NewKey
 from appliance.identity.teams import Team
+from appliance.identity.terms import ALL_DEFAULT, Terms
 from appliance.intake import trust_state
 from appliance.ledger.events import Draft, Event, Outcome
 from bundleformat.errors import MissingError
@@ -74,38 +78,82 @@ def revoke_key(host: OpenHost, key_id: str) -> KeyEntry:
     return entry
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TeamEntry:
+    """A team with its terms, as an operator sees it."""
+
+    team: Team
+    terms: Terms
+
+
+def get_team(host: OpenHost, name: str) -> TeamEntry:
+    """Return one team with its terms.
+
+    Raises:
+        MissingError: There is no such team.
+    """
+    with host.look() as connection:
+        return _entry(connection, name)
+
+
+def list_teams(host: OpenHost) -> tuple[TeamEntry, ...]:
+    """Return every team with its terms, by name."""
+    with host.look() as connection:
+        own = terms.of_all(connection)
+        return tuple(
+            TeamEntry(team=team, terms=own.get(team.name, ALL_DEFAULT))
+            for team in teams.list_teams(connection)
+        )
+
+
 def set_team(
     host: OpenHost,
     name: str,
     *,
-    clearance: str,
-    default_class: str | None,
     levels: Mapping[str, int],
-) -> Team:
-    """Set what a team is cleared for and what its unlabelled requests count as.
+    clearance: str | None = None,
+    default_class: str | None = None,
+    changes: Mapping[str, str] = MappingProxyType({}),
+) -> TeamEntry:
+    """Set what a team is cleared for and what its requests may take.
 
-    Without a ``default_class`` the team keeps the one it has.
+    What is not named stays as it is. Setting what is set already is not recorded.
 
-    Setting what is set already is not recorded.
+    Args:
+        host: The host.
+        name: The team.
+        levels: The level of every data class.
+        clearance: The most restrictive class it may send.
+        default_class: What its requests without a label count as.
+        changes: Terms by name, as :func:`appliance.identity.terms.change` takes them.
 
     Raises:
-        UsageError: An unknown class, or a default above the clearance.
+        UsageError: An unknown class, a default above the clearance, or a term
+            that cannot be.
         MissingError: There is no such team.
         StorageFaultError: The disk refused; nothing changed.
     """
     with host.change() as connection:
-        before = teams.list_teams(connection)
-        team = teams.set_classes(
+        before = _entry(connection, name)
+        teams.set_classes(
             connection,
             name,
-            clearance=clearance,
-            default_class=default_class or teams.get(connection, name).default_class,
+            clearance=clearance or before.team.clearance,
+            default_class=default_class or before.team.default_class,
             levels=levels,
         )
-        if team not in before:
-            changed = _team_draft(Event.TEAM_CHANGED, team)
+        terms.change(connection, name, changes)
+        after = _entry(connection, name)
+        if after != before:
+            changed = _team_draft(Event.TEAM_CHANGED, after.team, own=after.terms)
             host.record(connection, [changed], now=host.clock.now())
-    return team
+    return after
+
+
+def _entry(connection: Connection, name: str) -> TeamEntry:
+    return TeamEntry(
+        team=teams.get(connection, name), terms=terms.of_team(connection, name)
+    )
 
 
 def install_site(host: OpenHost, envelope: bytes) -> SiteCertificate:
@@ -153,10 +201,14 @@ def _installed_certificates(connection: Connection) -> int:
     return connection.execute(count).scalar_one()
 
 
-def _team_draft(event: Event, team: Team) -> Draft:
+def _team_draft(event: Event, team: Team, *, own: Terms = ALL_DEFAULT) -> Draft:
     return Draft(
         event=event,
         outcome=Outcome.OK,
         team=team.name,
-        fields={"clearance": team.clearance, "default_class": team.default_class},
+        fields={
+            "clearance": team.clearance,
+            "default_class": team.default_class,
+            "terms": None if own == ALL_DEFAULT else dataclasses.asdict(own),
+        },
     )

@@ -21,6 +21,7 @@ from appliance.host import OpenHost
 from appliance.import_host import ImportHost
 from appliance.ledger.commission import open_ledger
 from appliance.ledger.events import Draft
+from appliance.ledger.usage import tokens_by_team
 from appliance.ledger.writer import LedgerWriter
 from appliance.policy.compile import CoreFiles, check_policies
 from appliance.private_file import read_private_file
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from appliance.live_host import LiveHost
+    from appliance.request_flow import RequestFlow
 
 
 def open_host(root: Path | None = None, *, clock: Clock | None = None) -> OpenHost:
@@ -123,18 +125,48 @@ def ledger_writer(host: OpenHost) -> LedgerWriter:
     )
 
 
-def application(
+def request_flow(
     host: OpenHost, *, live: "LiveHost", ledger: LedgerWriter
-) -> "Starlette":
-    """Return the HTTP application over a live host and its ledger."""
+) -> "RequestFlow":
+    """Return the flow of every request; today's use is that of the ledger."""
     # An import has 100 MB of memory, of which it spends none on a web server.
-    from appliance.api.app import build_app  # noqa: PLC0415
+    from appliance.quota.moment import Moment  # noqa: PLC0415
+    from appliance.quota.quota import Quota  # noqa: PLC0415
     from appliance.request_flow import RequestFlow  # noqa: PLC0415
 
-    return build_app(
-        flow=RequestFlow(host=live, ledger=ledger, clock=host.clock),
+    now = host.clock.now()
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    with host.look() as connection:
+        used_today = tokens_by_team(connection, since=midnight)
+    engine = host.settings.engine
+    quota = Quota(
+        host.settings.limits,
+        places=engine.sequences + engine.queued_requests,
+        context_tokens=engine.context_tokens,
+        used_today=used_today,
+        at=Moment(ns=host.clock.monotonic_ns(), now=now),
+    )
+    return RequestFlow(
         host=live,
-        settings=host.settings.server,
+        ledger=ledger,
+        clock=host.clock,
+        limits=host.settings.limits,
+        quota=quota,
+        most_engines=host.settings.models.resident,
+        queue_timeout_s=engine.queue_timeout_s,
+    )
+
+
+def application(
+    host: OpenHost, *, flow: "RequestFlow", live: "LiveHost", ledger: LedgerWriter
+) -> "Starlette":
+    """Return the HTTP application over a flow, a live host and its ledger."""
+    from appliance.api.app import build_app  # noqa: PLC0415 - see ``request_flow``
+
+    return build_app(
+        flow=flow,
+        host=live,
+        settings=host.settings,
         clock=host.clock,
         not_ready=lambda: live.not_ready() + (() if ledger.healthy else ("ledger",)),
         impaired=live.impaired,

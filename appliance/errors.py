@@ -8,18 +8,24 @@
     ├── UnsuitableHostError         a bundle that is not for this host
     └── RequestRefusedError         this request, as written, will not be served
         ├── UnsupportedParameterError
+        ├── UnsupportedValueError
         ├── ContextLengthError          prompt and answer do not fit the context
+        ├── RateLimitError              the team has reached a limit of its own
         ├── ModelNotFoundError
         ├── UnsuitableModelError        asked for text or vectors, makes the other
         ├── BodyTooLargeError
         ├── BodyTimeoutError
         ├── ClientGoneError         nobody waits for the answer any more
+        ├── NotHereError            only for who asks on the host itself
         └── MediaTypeError
     FaultError
-    ├── OverloadedError             queue full, draining: come back later
+    ├── OverloadedError             every place is taken: come back later
+    │   ├── QueueTimeoutError           a place was held too long for nothing
+    │   ├── ShuttingDownError           nothing new is begun any more
     │   ├── ModelLoadingError       the model is not loaded yet
     │   └── NoRoomError             other models have the memory it needs
     ├── ModelUnavailableError       taken out after crashes, or cannot be loaded
+    ├── DeadlineError               the request's time is over
     ├── AuditUnavailableError       the ledger cannot write, so nothing is served
     ├── EngineUnavailableError      the engine process is down or restarting
     └── HostNotReadyError           not commissioned, or another process holds it
@@ -28,7 +34,8 @@ HTTP error bodies follow the OpenAI shape; ``error_type`` is its ``type`` and
 ``param`` names the request field concerned.
 """
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from bundleformat.errors import FaultError, RefusalError
 
@@ -86,7 +93,7 @@ class RequestRefusedError(RefusalError):
 
     code = "invalid-request"
     http_status = 400
-    error_type: ClassVar[str] = "invalid_request_error"
+    error_type: str = "invalid_request_error"
 
     def __init__(self, problem: str, *, param: str | None = None) -> None:
         self.param = param
@@ -97,6 +104,38 @@ class UnsupportedParameterError(RequestRefusedError):
     """A field or value this server does not implement; it is never ignored."""
 
     code = "unsupported-parameter"
+
+
+class UnsupportedValueError(RequestRefusedError):
+    """A field this server knows, with a value it does not take."""
+
+    code = "unsupported-value"
+
+
+class RateLimitError(RequestRefusedError):
+    """The team has reached a limit of its own.
+
+    Attributes:
+        error_type: What there is too much of: ``requests`` or ``tokens``.
+        retry_after_s: Seconds after which there is room for this request.
+        headers: How the team stands with its limits, as headers of the answer.
+    """
+
+    code = "rate-limit-exceeded"
+    http_status = 429
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        kind: Literal["requests", "tokens"],
+        retry_after_s: float,
+        headers: Mapping[str, str],
+    ) -> None:
+        self.error_type = kind
+        self.retry_after_s = retry_after_s
+        self.headers = headers
+        super().__init__(problem)
 
 
 class ContextLengthError(RequestRefusedError):
@@ -173,7 +212,7 @@ class MediaTypeError(RequestRefusedError):
 class BodyTimeoutError(RequestRefusedError):
     """The request body did not arrive in time."""
 
-    code = "request-timeout"
+    code = "body-timeout"
     http_status = 408
 
 
@@ -187,8 +226,16 @@ class ClientGoneError(RequestRefusedError):
     http_status = 499
 
 
+class NotHereError(RequestRefusedError):
+    """What was asked for is told only to who asks on the host itself."""
+
+    code = "loopback-only"
+    http_status = 403
+    error_type = "permission_error"
+
+
 class OverloadedError(FaultError):
-    """The queue is full, or the server is draining.
+    """Every place is taken.
 
     Attributes:
         retry_after_s: Seconds after which a retry is sensible (1 to 120).
@@ -257,6 +304,29 @@ class ModelUnavailableError(FaultError):
     def __init__(self, problem: str, *, retry_after_s: int | None = None) -> None:
         self.retry_after_s = retry_after_s
         super().__init__(problem)
+
+
+class QueueTimeoutError(OverloadedError):
+    """A place was held, and the request did not get to run in time."""
+
+    code = "queue-timeout"
+
+
+class ShuttingDownError(OverloadedError):
+    """The server ends what it does and begins nothing new."""
+
+    code = "shutting-down"
+
+
+class DeadlineError(FaultError):
+    """The request's time was over before its answer was complete.
+
+    Asking again would take as long, so the answer says not to.
+    """
+
+    code = "request-timeout"
+    http_status = 504
+    error_type: ClassVar[str] = "server_error"
 
 
 class AuditUnavailableError(FaultError):

@@ -48,6 +48,7 @@ class StoppableServer(uvicorn.Server):
         app: ASGIApp,
         *,
         settings: ServerSettings,
+        on_stop: Callable[[], object],
         end_streams: Callable[[], Awaitable[None]],
     ) -> None:
         super().__init__(
@@ -64,6 +65,7 @@ class StoppableServer(uvicorn.Server):
             )
         )
         self._drain_s = settings.drain_s
+        self._on_stop = on_stop
         self._end_streams = end_streams
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -72,6 +74,7 @@ class StoppableServer(uvicorn.Server):
         """Accept no more and drain; asked again, end the streams at once."""
         if self._stopping.is_set():
             self._hurry.set()
+        self._on_stop()
         self._stopping.set()
         self.should_exit = True
 

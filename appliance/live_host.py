@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from appliance.crash_book import CrashBook
+from appliance.db.session import StandingReader
 from appliance.engine.pool.budget import MemoryBudget
 from appliance.engine.pool.offer import Offer
 from appliance.engine.pool.pool import EnginePool
@@ -27,7 +28,7 @@ from appliance.policy.compile import CoreFiles, PolicySet
 from appliance.registry.catalogue import ActiveModel
 from appliance.registry.generations import repair_hint
 from appliance.registry.store import Store
-from appliance.request_flow import HostView, ServedModel
+from appliance.request_parts import HostView, ServedModel
 from bundleformat.errors import DigestMismatchError, Error, RefusalError
 
 _log = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class LiveHost:
         self._host = host
         self._store = store
         self._core = core
+        self._lookups = StandingReader(host.database)
         self._crashes = CrashBook(host, record=record)
         self._pool = EnginePool(
             engine=host.settings.engine,
@@ -78,13 +80,12 @@ class LiveHost:
         Raises:
             AuthenticationError: Nobody whose key is valid now.
         """
-        with self._host.look() as connection:
-            return keys.authenticate(
-                connection,
-                credential,
-                pepper=self._host.pepper,
-                now=self._host.clock.now(),
-            )
+        return keys.authenticate(
+            partial(self._lookups.one, keys.WHOSE_KEY),
+            credential,
+            pepper=self._host.pepper,
+            now=self._host.clock.now(),
+        )
 
     def not_ready(self) -> tuple[str, ...]:
         """Return the kinds of part that cannot serve now; empty when all can.
@@ -150,6 +151,7 @@ class LiveHost:
     async def _close(self) -> None:
         self._stop_switching()
         await self._pool.close()
+        self._lookups.close()
 
     def _check(self) -> None:
         """Raise what work in the background ended by, if it was a bug."""

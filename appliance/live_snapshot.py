@@ -11,7 +11,7 @@ from appliance.intake import trust_state
 from appliance.policy.facts import ModelFacts, SiteFacts
 from appliance.registry.catalogue import ActiveModel, active_models, active_policies
 from appliance.registry.taken_out import taken_out_digests
-from appliance.request_flow import ServedModel
+from appliance.request_parts import ServedModel
 from bundleformat.digest import Sha256
 from bundleformat.site_certificate import SiteCertificate
 

@@ -9,12 +9,18 @@ from appliance.engine.port import Message, Sampling
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChatRequest:
-    """The next turn of a conversation."""
+    """The next turn of a conversation.
+
+    ``service_tier`` and ``priority`` are what the caller asks for, which its team
+    may not be allowed.
+    """
 
     model: str
     messages: tuple[Message, ...]
     sampling: Sampling
     stream: bool
+    service_tier: str | None = None
+    priority: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

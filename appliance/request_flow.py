@@ -1,33 +1,32 @@
 """One inference request, from the API key to the last byte.
 
 1. authenticate: the key names a team, or nothing more happens.
-2. parse: the body is read (bounded) and checked against the API's schema.
-3. label: the team's labels, narrowed by the request's headers.
-4. decide: the policy set allows, or the request is refused.
-5. reserve: the engine counts tokens, checks limits and holds a place.
-6. ``llm.request`` is durable in the ledger.
-7. generate.
-8. ``llm.response`` is durable.
-9. the last piece leaves.
+2. count: the limits of team and host allow one more, before its body is read.
+3. parse: the body is read (bounded) and checked against the API's schema.
+4. label: the team's labels, narrowed by the request's headers.
+5. decide: the policy set allows, or the request is refused.
+6. reserve: the engine counts tokens, checks limits and holds a place.
+7. ``llm.request`` is durable in the ledger.
+8. generate.
+9. ``llm.response`` is durable.
+10. the last piece leaves.
 
 A refusal at any step is itself a record, ``llm.refused``, also when the caller
-leaves before step 6; a flood of calls without a valid key is recorded by number.
-If the ledger cannot write, nothing is served. A request that ends in any other
-way than its last piece is cancelled in the engine and recorded so.
+leaves before step 7; how a flood of them is recorded is in ``refusals``. If the
+ledger cannot write, nothing is served. A request that ends in any other way than
+its last piece is cancelled in the engine and recorded so. What step 2 took is
+given back when the request has ended, however it ended.
 """
 
 import asyncio
-import logging
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Mapping,
+import dataclasses
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
 )
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from appliance.clock import Clock
 from appliance.engine.embedding import ModelEngine, Vectors
@@ -37,174 +36,239 @@ from appliance.errors import (
     ClientGoneError,
     EngineUnavailableError,
     ModelNotFoundError,
+    OverloadedError,
     PolicyDeniedError,
+    RateLimitError,
+    ShuttingDownError,
 )
 from appliance.identity.keys import Caller
-from appliance.ledger.append import Receipt
 from appliance.ledger.events import Draft
-from appliance.model_requests import (
-    Asked,
-    ChatRequest,
-    EmbeddingRequest,
-    ModelRequest,
-)
-from appliance.policy.compile import PolicySet
-from appliance.policy.decide import Decision, decide
-from appliance.policy.facts import Labels, ModelFacts, RequestFacts, SiteFacts
+from appliance.model_requests import Asked, ChatRequest, EmbeddingRequest
 from appliance.policy.labels import effective_labels
-from appliance.record_budget import RecordBudget
-from appliance.request_records import Ending, Progress, refusal_draft, request_draft
+from appliance.quota.allowance import allowance
+from appliance.quota.moment import Moment
+from appliance.quota.quota import Quota
+from appliance.refusals import Refusals
+from appliance.request_decision import decide_request
+from appliance.request_parts import (
+    Admitted,
+    Call,
+    Entered,
+    Host,
+    Ledger,
+    Reserved,
+)
+from appliance.request_records import Ending, Progress, request_draft
+from appliance.request_reservation import reserve, wish
+from appliance.request_time import (
+    Cutoff,
+    Turns,
+    Turnstile,
+    allowed_s,
+    in_time,
+    too_late,
+)
+from appliance.settings import LimitSettings
 from bundleformat.errors import Error
-
-_log = logging.getLogger(__name__)
 
 _Part = TypeVar("_Part", Piece, Vectors)
 """What an answer is made of; the last part carries the usage."""
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Call(Generic[Asked]):
-    """One HTTP request, before anything about it is believed."""
-
-    request_id: str
-    credential: str = field(repr=False)
-    class_headers: tuple[str, ...]
-    region_headers: tuple[str, ...]
-    read_request: Callable[[], Awaitable[Asked]]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ServedModel:
-    """A model of an active generation and the engine that has it loaded."""
-
-    facts: ModelFacts
-    generation: int
-    activated_s: int
-    engine: ModelEngine
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HostView:
-    """What is active on this host at one moment; replaced whole, never changed."""
-
-    models: Mapping[str, ServedModel]
-    policy_set: PolicySet
-    site: SiteFacts | None
-
-
-class Host(Protocol):
-    """Where a flow finds callers and what is active."""
-
-    def view(self) -> HostView:
-        """Return what is active now."""
-
-    def identify(self, credential: str) -> Caller:
-        """Return who presents ``credential``; raises AuthenticationError."""
-
-
-class Ledger(Protocol):
-    """Where a flow writes what it decided."""
-
-    async def append(self, draft: Draft) -> Receipt:
-        """Return once the record is durable; raises AuditUnavailableError.
-
-        Cancelling the caller loses no record: a request that became durable
-        meanwhile gets its ``llm.aborted``.
-        """
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Admitted(Generic[Asked]):
-    """A request whose ``llm.request`` is durable and whose work may begin."""
-
-    model: ServedModel
-    request: Asked
-    labels: Labels
-    ticket: Ticket
-    ending: Ending
+SHUTDOWN_RETRY_S = 5
+"""When to come back to a server that is ending. Unit: seconds."""
 
 
 class RequestFlow:
-    """Carries requests through the nine steps of this module."""
+    """Carries requests through the ten steps of this module.
 
-    def __init__(self, *, host: Host, ledger: Ledger, clock: Clock) -> None:
+    Args:
+        host: Who may call, and what is active.
+        ledger: Where every decision is recorded.
+        clock: Tells both times.
+        limits: What one request may take, and a team without terms of its own.
+        quota: Counts what all requests hold.
+        most_engines: Engines that are loaded at once at the most.
+        queue_timeout_s: How long a request may wait for its team's turn.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: Host,
+        ledger: Ledger,
+        clock: Clock,
+        limits: LimitSettings,
+        quota: Quota,
+        most_engines: int,
+        queue_timeout_s: float,
+    ) -> None:
         self._host = host
         self._ledger = ledger
         self._clock = clock
-        self._budget = RecordBudget()
+        self._limits = limits
+        self._quota = quota
+        self._most_engines = most_engines
+        self._turns = Turns(wait_s=queue_timeout_s)
+        self._refusals = Refusals(ledger=ledger, clock=clock)
+        self._turnstile = Turnstile()
+        self._stopping = False
 
-    async def admit(self, call: Call[Asked]) -> Admitted[Asked]:
-        """Take a call through steps 1 to 6; the caller MUST then do step 7.
+    def stop(self) -> None:
+        """Let no request in from now on; those let in go on."""
+        self._stopping = True
+
+    async def close(self) -> None:
+        """Return when every refusal is durable; every request MUST have ended."""
+        await self._refusals.close()
+
+    async def enter(self, call: Call[Asked]) -> Entered[Asked]:
+        """Take a call through steps 1 and 2; the caller MUST ``leave`` it.
 
         Raises:
             AuthenticationError: Step 1.
-            RequestRefusedError: Steps 2 and 5, and unknown models.
-            PolicyDeniedError: Step 4.
-            OverloadedError: Step 5, the queue is full.
-            EngineUnavailableError: Step 5, the model's process is down.
-            AuditUnavailableError: Step 6, or the refusal could not be recorded.
+            RateLimitError: Step 2, the team has reached a limit of its own.
+            OverloadedError: Step 2, the host holds as much as it can, or is ending.
+            UnsupportedValueError: The time the caller gives it is none.
+            AuditUnavailableError: The refusal could not be recorded.
         """
         progress = Progress(
             request_id=call.request_id, started_ns=self._clock.monotonic_ns()
         )
+        try:
+            return self._enter(call, progress)
+        except Error as error:
+            await self._refuse(error, progress)
+            raise
+
+    def leave(self, entered: Entered[Any], *, used_tokens: int = 0) -> None:
+        """Give back what a call holds; harmless when repeated."""
+        self._quota.leave(entered.hold, used_tokens=used_tokens, at=self._moment())
+
+    def headers(self, entered: Entered[Any]) -> Mapping[str, str]:
+        """Return what every answer to the call tells of limits and time."""
+        standing = self._quota.standing(entered.hold, at=self._moment())
+        return {
+            **standing.headers(),
+            "openai-processing-ms": str(round(1000 * self._age_s(entered.progress))),
+        }
+
+    async def admit(self, entered: Entered[Asked]) -> Admitted[Asked]:
+        """Take a call through steps 3 to 7; the caller MUST then ``generate``.
+
+        Raises:
+            RequestRefusedError: Steps 3 and 6, and unknown models.
+            PolicyDeniedError: Step 5.
+            RateLimitError, OverloadedError: Step 6, now that all is counted.
+            DeadlineError: The request's time is over.
+            EngineUnavailableError: Step 6, the model's process is down.
+            AuditUnavailableError: Step 7, or the refusal could not be recorded.
+        """
+        progress = entered.progress
         async with AsyncExitStack() as undo:
+            undo.callback(self.leave, entered)
             try:
-                admitted = await self._admit(call, progress, undo=undo)
+                async with in_time(self._left_s(entered)):
+                    reserved = await self._reserve(entered, undo=undo)
+                # 7. llm.request is durable before any work begins
+                admitted = await self._accept(entered, reserved)
             except AuditUnavailableError:
                 raise
             except Error as error:
                 await undo.aclose()
-                await self._record_refusal(error, progress)
+                await self._refuse(error, progress)
                 raise
             except asyncio.CancelledError:
                 if not progress.accepted:
                     gone = ClientGoneError("the client went away before its turn")
-                    await asyncio.shield(self._record_refusal(gone, progress))
+                    await asyncio.shield(self._refuse(gone, progress))
                 raise
             undo.pop_all()
         return admitted
 
-    async def _admit(
-        self, call: Call[Asked], progress: Progress, *, undo: AsyncExitStack
-    ) -> Admitted[Asked]:
+    def _enter(self, call: Call[Asked], progress: Progress) -> Entered[Asked]:
         # 1. authenticate
-        self._identify(call, progress)
-        # 2. parse
-        request = await call.read_request()
-        progress.asked_model = request.model
-        # The body may have taken long to come: what counts is what is true now.
         caller = self._identify(call, progress)
-        view = self._host.view()
-        progress.site = view.site
-        model = view.models.get(request.model)
-        if model is None:
-            raise ModelNotFoundError(
-                "the model does not exist on this host or is not active",
-                param="model",
+        # 2. count
+        if self._stopping:
+            raise ShuttingDownError(
+                "this server is being stopped", retry_after_s=SHUTDOWN_RETRY_S
             )
-        progress.model, progress.generation = model.facts, model.generation
-        # 3. label
-        labels = progress.labels = effective_labels(
-            view.policy_set.classes,
-            default_class=caller.default_class,
-            class_headers=call.class_headers,
-            region_headers=call.region_headers,
+        timeout_s = allowed_s(call.timeout_header, most_s=self._limits.deadline_s)
+        hold = self._quota.enter(
+            caller.team,
+            allowance(self._limits, dataclasses.asdict(caller.terms)),
+            body_bytes=call.body_bytes,
+            text_bytes=call.text_bytes,
+            engines=max(1, min(len(self._host.view().models), self._most_engines)),
+            at=self._moment(),
         )
-        # 4. decide
-        decision = self._decide(view, caller, model=model.facts, labels=labels)
-        progress.decision = decision
-        if not decision.allow:
-            raise PolicyDeniedError(
-                policy_ids=decision.policy_ids, reasons=decision.reasons
+        return Entered(call=call, progress=progress, hold=hold, timeout_s=timeout_s)
+
+    async def _reserve(
+        self, entered: Entered[Asked], *, undo: AsyncExitStack
+    ) -> Reserved[Asked]:
+        call, progress, hold = entered.call, entered.progress, entered.hold
+        # 3. parse
+        body = await call.read_body()
+        async with self._turnstile.turn():
+            request = call.parse(body)
+            progress.asked_model = request.model
+            # The body may have taken long to come: what counts is what is true now.
+            caller = self._identify(call, progress)
+            view = self._host.view()
+            progress.site = view.site
+            model = view.models.get(request.model)
+            if model is None:
+                raise ModelNotFoundError(
+                    "the model does not exist on this host or is not active",
+                    param="model",
+                )
+            progress.model, progress.generation = model.facts, model.generation
+            # 4. label
+            labels = progress.labels = effective_labels(
+                view.policy_set.classes,
+                default_class=caller.default_class,
+                class_headers=call.class_headers,
+                region_headers=call.region_headers,
             )
-        # 5. reserve
+            # 5. decide
+            decision = progress.decision = decide_request(
+                view,
+                caller,
+                model=model.facts,
+                labels=labels,
+                now=self._clock.now(),
+            )
+            if not decision.allow:
+                raise PolicyDeniedError(
+                    policy_ids=decision.policy_ids, reasons=decision.reasons
+                )
+        # 6. reserve
+        self._quota.choose(hold, model.facts.name)
         undo.push_async_callback(_give_back, model.engine, call.request_id)
-        ticket = await _reserve(
-            model.engine, request, request_id=call.request_id, tenant=caller.team
+        wanted = wish(request, ceiling=hold.allowed.priority)
+        ticket = await reserve(
+            model.engine,
+            request,
+            request_id=call.request_id,
+            tenant=caller.team,
+            weight=hold.allowed.weight,
+            priority=wanted.priority,
+            deadline_s=self._left_s(entered),
         )
-        # 6. llm.request is durable before any work begins
-        return await self._accept(
-            progress, model=model, request=request, labels=labels, ticket=ticket
+        self._quota.counted(
+            hold,
+            prompt_tokens=ticket.prompt_tokens,
+            new_tokens=ticket.max_new_tokens,
+            at=self._moment(),
+        )
+        return Reserved(
+            model=model,
+            request=request,
+            labels=labels,
+            ticket=ticket,
+            priority=wanted.priority,
+            service_tier=wanted.service_tier,
         )
 
     def _identify(self, call: Call[Any], progress: Progress) -> Caller:
@@ -212,34 +276,17 @@ class RequestFlow:
         progress.team, progress.key_id = caller.team, caller.key_id
         return caller
 
-    def _decide(
-        self, view: HostView, caller: Caller, *, model: ModelFacts, labels: Labels
-    ) -> Decision:
-        facts = RequestFacts(
-            key_id=caller.key_id,
-            key_expires=caller.key_expires,
-            team=caller.team,
-            clearance=caller.clearance,
-            labels=labels,
-            model=model,
-            site=view.site,
-            now=self._clock.now(),
-        )
-        decision = decide(view.policy_set, facts)
-        for problem in decision.errors:
-            _log.error("a policy could not be evaluated: %s", problem)
-        return decision
-
     async def _accept(
-        self,
-        progress: Progress,
-        *,
-        model: ServedModel,
-        request: Asked,
-        labels: Labels,
-        ticket: Ticket,
+        self, entered: Entered[Asked], reserved: Reserved[Asked]
     ) -> Admitted[Asked]:
-        draft = request_draft(progress, request=request, ticket=ticket)
+        progress = entered.progress
+        draft = request_draft(
+            progress,
+            request=reserved.request,
+            ticket=reserved.ticket,
+            priority=reserved.priority,
+            timeout_s=entered.timeout_s,
+        )
         progress.accepted = True
         writing = asyncio.ensure_future(self._ledger.append(draft))
         gone = False
@@ -250,30 +297,24 @@ class RequestFlow:
             # durable all the same, and needs its outcome like any other.
             receipt = await writing
             gone = True
-        admitted = Admitted(
-            model=model,
-            request=request,
-            labels=labels,
-            ticket=ticket,
-            ending=Ending(
-                progress, parent=receipt.seq, ticket=ticket, clock=self._clock
-            ),
+        ending = Ending(
+            progress, parent=receipt.seq, ticket=reserved.ticket, clock=self._clock
         )
+        admitted = Admitted(entered=entered, reserved=reserved, ending=ending)
         if gone:
             await self._abandon(admitted)
             raise asyncio.CancelledError
         return admitted
 
-    async def _record_refusal(self, error: Error, progress: Progress) -> None:
-        """Record a refusal; floods without a key are counted, not listed one by one."""
-        unknown = progress.team is None
-        if unknown and not self._budget.take(self._clock.monotonic_ns()):
-            return
-        left_out = self._budget.settle() if unknown else 0
-        await self._ledger.append(refusal_draft(error, progress, left_out=left_out))
+    async def _refuse(self, error: Error, progress: Progress) -> None:
+        """Record a refusal; that of a caller past a limit waits for nothing."""
+        if isinstance(error, RateLimitError | OverloadedError):
+            self._refusals.note(error, progress)
+        else:
+            await self._refusals.record(error, progress)
 
     def generate(self, admitted: Admitted[ChatRequest]) -> AsyncGenerator[Piece]:
-        """Take an admitted chat through steps 7 to 9 and yield its pieces.
+        """Take an admitted chat through steps 8 to 10 and yield its pieces.
 
         The last piece is yielded only after its ``llm.response`` is durable.
         However the caller stops reading, the engine's cells are freed and the
@@ -281,31 +322,36 @@ class RequestFlow:
 
         Raises:
             OverloadedError: The request waited longer than the queue allows.
+            DeadlineError: Its time is over; earlier pieces are valid.
             EngineUnavailableError: The engine died; earlier pieces are valid.
-            AuditUnavailableError: Step 8 failed; the last piece is withheld.
+            AuditUnavailableError: Step 9 failed; the last piece is withheld.
         """
-        return self._carry(admitted, admitted.model.engine.generate(admitted.ticket))
+        return self._carry(admitted, admitted.model.engine.generate)
 
     def embed(self, admitted: Admitted[EmbeddingRequest]) -> AsyncGenerator[Vectors]:
-        """Take an admitted call for vectors through steps 7 to 9, as ``generate``."""
-        return self._carry(admitted, admitted.model.engine.embed(admitted.ticket))
+        """Take an admitted call for vectors through steps 8 to 10, as ``generate``."""
+        return self._carry(admitted, admitted.model.engine.embed)
 
     async def _carry(
-        self, admitted: Admitted[Any], parts: AsyncIterator[_Part]
+        self,
+        admitted: Admitted[Any],
+        work: Callable[[Ticket], AsyncIterator[_Part]],
     ) -> AsyncGenerator[_Part]:
         ending = admitted.ending
         engine = admitted.model.engine
         try:
-            # 7. generate
-            async for part in parts:
-                ending.note(part)
-                if part.usage is not None:
-                    # 8. llm.response is durable
-                    await self._end(ending, ending.finished(part))
-                # 9. the last piece leaves
-                yield part
+            async with self._running(admitted) as cutoff:
+                # 8. generate
+                async for part in work(admitted.ticket):
+                    self._quota.begun(admitted.entered.hold)
+                    ending.note(part)
+                    if part.usage is not None:
+                        # 9. llm.response is durable
+                        await self._end(ending, ending.finished(part))
+                    # 10. the last piece leaves
+                    yield part
             if not ending.recorded:
-                raise EngineUnavailableError("the engine ended the answer early")
+                raise _ended_early(cutoff)
         except AuditUnavailableError:
             raise
         except Error as error:
@@ -315,6 +361,18 @@ class RequestFlow:
         finally:
             if not ending.recorded:
                 await asyncio.shield(self._abandon(admitted))
+            self.leave(admitted.entered, used_tokens=ending.used_tokens)
+
+    def _running(self, admitted: Admitted[Any]) -> AbstractAsyncContextManager[Cutoff]:
+        """Wait for the team's turn, and run until the request's time is over."""
+        hold = admitted.entered.hold
+        return self._turns.turn(
+            hold.team,
+            most=hold.allowed.running,
+            engine=admitted.model.engine,
+            request_id=admitted.ticket.request_id,
+            left_s=partial(self._left_s, admitted.entered),
+        )
 
     async def _abandon(self, admitted: Admitted[Any]) -> None:
         """Cancel in the engine, then record that the caller went away."""
@@ -325,24 +383,20 @@ class RequestFlow:
         ending.recorded = True
         await self._ledger.append(draft)
 
+    def _moment(self) -> Moment:
+        return Moment(ns=self._clock.monotonic_ns(), now=self._clock.now())
 
-async def _reserve(
-    engine: ModelEngine, request: ModelRequest, *, request_id: str, tenant: str
-) -> Ticket:
-    """Hold a place for whatever is asked."""
-    if isinstance(request, EmbeddingRequest):
-        return await engine.prepare_inputs(
-            request_id,
-            tenant=tenant,
-            inputs=request.inputs,
-            dimensions=request.dimensions,
-        )
-    return await engine.prepare(
-        request_id,
-        tenant=tenant,
-        messages=request.messages,
-        sampling=request.sampling,
-    )
+    def _age_s(self, progress: Progress) -> float:
+        return (self._clock.monotonic_ns() - progress.started_ns) / 1e9
+
+    def _left_s(self, entered: Entered[Any]) -> float:
+        return entered.timeout_s - self._age_s(entered.progress)
+
+
+def _ended_early(cutoff: Cutoff) -> Error:
+    if cutoff.over:
+        return too_late()
+    return EngineUnavailableError("the engine ended the answer early")
 
 
 async def _give_back(engine: ModelEngine, request_id: str) -> None:

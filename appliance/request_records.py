@@ -45,7 +45,12 @@ class Progress:
 
 
 def request_draft(
-    progress: Progress, *, request: ModelRequest, ticket: Ticket
+    progress: Progress,
+    *,
+    request: ModelRequest,
+    ticket: Ticket,
+    priority: int,
+    timeout_s: float,
 ) -> Draft:
     """Return the record of an accepted request."""
     embeds = isinstance(request, EmbeddingRequest)
@@ -60,7 +65,11 @@ def request_draft(
             "model": _model_field(progress),
             "labels": _labels_field(progress),
             "policy": _policy_field(progress),
-            "params": _params_field(request, ticket),
+            "params": {
+                **_params_field(request, ticket),
+                "priority": str(priority),
+                "timeout_s": decimal_text(timeout_s),
+            },
             "prompt_tokens": ticket.prompt_tokens,
         },
     )
@@ -151,7 +160,12 @@ def _params_field(request: ModelRequest, ticket: Ticket) -> dict[str, JSON]:
 
 
 class Ending:
-    """How one accepted request ends: times, tokens and, once, its record."""
+    """How one accepted request ends: times, tokens and, once, its record.
+
+    Attributes:
+        recorded: Whether its record was handed to the ledger.
+        used_tokens: What it used, prompt and answer, as its record says.
+    """
 
     def __init__(
         self,
@@ -167,6 +181,7 @@ class Ending:
         self._first_ns: int | None = None
         self._clock = clock
         self.recorded = False
+        self.used_tokens = 0
 
     def note(self, part: Piece | Vectors) -> None:
         """Remember when the first text, or the first vector, came."""
@@ -199,6 +214,8 @@ class Ending:
         error_code: str | None = None,
     ) -> Draft:
         ended_ns = self._clock.monotonic_ns()
+        completion_tokens = 0 if usage is None else usage.completion_tokens
+        self.used_tokens = self._ticket.prompt_tokens + completion_tokens
         ttft_ms = None if self._first_ns is None else self._ms(self._first_ns)
         return Draft(
             event=Event.LLM_RESPONSE,
@@ -210,7 +227,7 @@ class Ending:
                 "status": status,
                 "finish_reason": finish_reason,
                 "prompt_tokens": self._ticket.prompt_tokens,
-                "completion_tokens": 0 if usage is None else usage.completion_tokens,
+                "completion_tokens": completion_tokens,
                 "ttft_ms": ttft_ms,
                 "total_ms": self._ms(ended_ns),
                 "error_code": error_code,

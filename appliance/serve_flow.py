@@ -19,7 +19,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 
-from appliance.compose import application, ledger_writer, live_host
+from appliance.compose import application, ledger_writer, live_host, request_flow
 from appliance.containment.seccomp import refuse_network
 from appliance.containment.secrecy import forbid_inspection
 from appliance.errors import HostNotReadyError
@@ -84,15 +84,18 @@ async def _serve(
         await live.start()
         await ledger.append(_started(live, aborted))
         # 6. serve
+        flow = request_flow(host, live=live, ledger=ledger)
         server = StoppableServer(
-            application(host, live=live, ledger=ledger),
+            application(host, flow=flow, live=live, ledger=ledger),
             settings=host.settings.server,
+            on_stop=flow.stop,
             end_streams=live.close,
         )
         await _serve_and_follow(
             server, live, listener=listener, on_ready=lambda: on_ready(_url(listener))
         )
         # 7. stop: every stream has ended and every outcome is durable
+        await flow.close()
         uptime_s = (host.clock.monotonic_ns() - started_ns) // 1_000_000_000
         await ledger.append(
             Draft(

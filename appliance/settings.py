@@ -24,6 +24,9 @@ HOME_VARIABLE = "SALLYPORT_HOME"
 
 Count = Annotated[int, Field(ge=1, le=2**40)]
 
+Priority = Literal["priority", "interactive", "batch"]
+"""How urgent a team's requests may be at most, the most urgent first."""
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -189,6 +192,55 @@ class ModelSettings(_Section):
         return self
 
 
+class LimitSettings(_Section):
+    """``[limits]``: what one request, one team and all of them together may take.
+
+    The limits of a team are what every team has that ``sallyport team set`` gave no
+    others.
+    """
+
+    running: Annotated[
+        Count, Field(description="requests of one team that run at once")
+    ] = 64
+    queued: Annotated[
+        Count, Field(description="requests of one team that wait beside them")
+    ] = 64
+    requests_per_minute: Annotated[
+        Count, Field(description="requests that one team may begin in a minute")
+    ] = 60_000
+    tokens_per_minute: Annotated[
+        Count, Field(description="tokens of one team's prompts and answers in a minute")
+    ] = 10_000_000
+    tokens_per_day: Annotated[
+        Count, Field(description="the same in a day, which begins at midnight UTC")
+    ] = 1_000_000_000
+    queued_tokens: Annotated[
+        Count,
+        Field(description="prompt tokens of all requests whose answer has not begun"),
+    ] = 1_048_576
+    bodies_bytes: Annotated[
+        Count,
+        Field(
+            ge=2**20,
+            description="bytes of all request bodies that are being read and counted",
+        ),
+    ] = 2**28
+    output_tokens: Annotated[
+        Count, Field(description="new tokens that one request may ask for")
+    ] = 131_072
+    n: Annotated[
+        int, Field(ge=1, le=1, description="answers of one request; there is only one")
+    ] = 1
+    top_logprobs: Annotated[
+        int,
+        Field(ge=0, le=0, description="alternatives told of a token; there are none"),
+    ] = 0
+    deadline_s: Annotated[
+        Count,
+        Field(description="seconds a request may take; a caller may ask for fewer"),
+    ] = 600
+
+
 class ImportSettings(_Section):
     """``[import]``: what this host takes from a medium, and how much of it."""
 
@@ -216,6 +268,7 @@ class Settings(_Section):
     server: ServerSettings = ServerSettings()
     engine: EngineSettings = EngineSettings()
     models: ModelSettings = ModelSettings()
+    limits: LimitSettings = LimitSettings()
     import_: Annotated[ImportSettings, Field(alias="import")] = ImportSettings()
 
 

@@ -9,10 +9,12 @@ from appliance.api.errors import error_body, error_response
 from appliance.errors import (
     AuthenticationError,
     ContextLengthError,
+    DeadlineError,
     ModelUnavailableError,
     NoRoomError,
     OverloadedError,
     PolicyDeniedError,
+    RateLimitError,
     RequestRefusedError,
 )
 from appliance.ledger.events import Draft, Event, Outcome
@@ -32,17 +34,25 @@ def every_class(root: type[Error] = Error) -> list[type[Error]]:
     return found
 
 
+MADE: dict[type[Error], Error] = {
+    PolicyDeniedError: PolicyDeniedError(policy_ids=("core-x",), reasons=("because",)),
+    AuthenticationError: AuthenticationError(),
+    ContextLengthError: ContextLengthError(
+        limit_tokens=8, prompt_tokens=9, new_tokens=1
+    ),
+    NoRoomError: NoRoomError(
+        needed_bytes=9, free_bytes=1, engines=2, most_engines=2, retry_after_s=3
+    ),
+    RateLimitError: RateLimitError(
+        "enough", kind="tokens", retry_after_s=0.2, headers={"x-a": "b"}
+    ),
+}
+"""One of each class that needs more than a text."""
+
+
 def build(kind: type[Error]) -> Error:
-    if kind is PolicyDeniedError:
-        return PolicyDeniedError(policy_ids=("core-x",), reasons=("because",))
-    if kind is AuthenticationError:
-        return AuthenticationError()
-    if kind is ContextLengthError:
-        return ContextLengthError(limit_tokens=8, prompt_tokens=9, new_tokens=1)
-    if kind is NoRoomError:
-        return NoRoomError(
-            needed_bytes=9, free_bytes=1, engines=2, most_engines=2, retry_after_s=3
-        )
+    if kind in MADE:
+        return MADE[kind]
     if issubclass(kind, OverloadedError):
         return kind("full", retry_after_s=3)
     return kind("a problem")
@@ -77,7 +87,7 @@ def test_every_class_answers_http_in_openais_shape(kind: type[Error]) -> None:
     inner = error_body(error)["error"]
     assert set(inner) >= {"message", "type", "param", "code"}
     assert inner["code"] == kind.code.replace("-", "_")
-    assert inner["type"].endswith("_error")
+    assert inner["type"].endswith("_error") or kind is RateLimitError
 
 
 def test_a_refusal_is_never_the_servers_fault_over_http() -> None:
@@ -134,6 +144,31 @@ def test_no_room_is_told_with_the_numbers() -> None:
     assert all(
         number in message for number in ("9 bytes", "1 are free", "2 of at most")
     )
+
+
+@pytest.mark.parametrize(
+    ("wait_s", "after", "retry"),
+    [(0.2, "1", None), (59.1, "60", None), (120, "120", None), (121, "121", "false")],
+)
+def test_a_team_past_its_limits_is_told_of_what_and_when_to_come_back(
+    wait_s: float, after: str, retry: str | None
+) -> None:
+    error = RateLimitError(
+        "enough", kind="tokens", retry_after_s=wait_s, headers={"x-a": "b"}
+    )
+    response = error_response(error, request_id="r")
+    assert response.status_code == 429
+    assert response.headers["retry-after"] == after
+    assert response.headers["x-a"] == "b"
+    assert response.headers.get("x-should-retry") == retry
+    inner = error_body(error)["error"]
+    assert (inner["type"], inner["code"]) == ("tokens", "rate_limit_exceeded")
+
+
+def test_who_ran_out_of_time_is_told_not_to_ask_again() -> None:
+    response = error_response(build(DeadlineError), request_id="r")
+    assert response.status_code == 504
+    assert response.headers["x-should-retry"] == "false"
 
 
 def test_a_refused_field_is_named() -> None:

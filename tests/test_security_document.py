@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 import typer
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from appliance import cli as host_commands
 from appliance.settings import (
     EngineSettings,
     ImportSettings,
+    LimitSettings,
     ModelSettings,
     ServerSettings,
 )
@@ -135,18 +136,16 @@ def test_every_limit_is_the_codes_own() -> None:
         assert number_of(place, name) == said, what
 
 
-MAY_BE_NONE = {"spare_sequences", "spill_bytes", "draft_tokens"}
+MAY_BE_NONE = {"spare_sequences", "spill_bytes", "draft_tokens", "top_logprobs"}
 """Settings where 0 is the least there can be of something, and no limit less."""
 
 
 @pytest.mark.parametrize(
     "section_of_settings",
-    [ServerSettings, EngineSettings, ModelSettings, ImportSettings],
+    [ServerSettings, EngineSettings, ModelSettings, LimitSettings, ImportSettings],
 )
 def test_no_setting_switches_a_limit_off(
-    section_of_settings: type[
-        ServerSettings | EngineSettings | ModelSettings | ImportSettings
-    ],
+    section_of_settings: type[BaseModel],
 ) -> None:
     with pytest.raises(ValidationError):
         section_of_settings.model_validate({"unlimited": True})

@@ -14,15 +14,16 @@ from appliance.api.exchange import ModelEndpoint
 from appliance.api.health import Health
 from appliance.api.models import Models
 from appliance.clock import Clock
-from appliance.request_flow import Host, RequestFlow
-from appliance.settings import ServerSettings
+from appliance.request_flow import RequestFlow
+from appliance.request_parts import Host
+from appliance.settings import Settings
 
 
 def build_app(
     *,
     flow: RequestFlow,
     host: Host,
-    settings: ServerSettings,
+    settings: Settings,
     clock: Clock,
     not_ready: Callable[[], tuple[str, ...]],
     impaired: Callable[[], tuple[str, ...]],

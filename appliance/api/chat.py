@@ -16,7 +16,7 @@ from appliance.api.schemas import parse_chat_request
 from appliance.api.sse import DONE, event
 from appliance.engine.port import Piece
 from appliance.model_requests import ChatRequest
-from appliance.request_flow import Admitted
+from appliance.request_parts import Admitted
 from bundleformat.errors import Error
 
 
@@ -29,7 +29,7 @@ class ChatExchange(Exchange[ChatRequest]):
 
     def parse(self, body: bytes) -> ChatRequest:
         """Return what ``body`` asks for."""
-        parsed, self._with_usage = parse_chat_request(body, limits=self._settings)
+        parsed, self._with_usage = parse_chat_request(body, settings=self._settings)
         return parsed
 
     async def write(self, admitted: Admitted[ChatRequest]) -> None:
@@ -57,7 +57,7 @@ class ChatExchange(Exchange[ChatRequest]):
             usage=last.usage,
         )
         response = JSONResponse(body, headers=self.headers(admitted))
-        async with asyncio.timeout(self._settings.write_s):
+        async with asyncio.timeout(self._settings.server.write_s):
             await response(self._scope, self._receive, self._send)
 
     async def _stream(
@@ -123,4 +123,5 @@ class ChatExchange(Exchange[ChatRequest]):
             created_s=self._created_s,
             model=facts.name,
             fingerprint=f"fp_{facts.sha256[:12]}",
+            service_tier=admitted.reserved.service_tier,
         )

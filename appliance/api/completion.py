@@ -16,12 +16,14 @@ class Heading:
 
     ``created_s`` is in seconds since 1970. ``fingerprint`` names the model's
     bytes: the same fingerprint, seed and request give the same answer.
+    ``service_tier`` is said to who asked for one.
     """
 
     request_id: str
     created_s: int
     model: str
     fingerprint: str
+    service_tier: str | None = None
 
     def fields(self, kind: str) -> dict[str, Any]:
         """Return the shared fields of an object of ``kind``."""
@@ -31,6 +33,7 @@ class Heading:
             "created": self.created_s,
             "model": self.model,
             "system_fingerprint": self.fingerprint,
+            **({"service_tier": self.service_tier} if self.service_tier else {}),
         }
 
 

@@ -17,7 +17,7 @@ from appliance.api.embedding_request import parse_embedding_request
 from appliance.api.exchange import Exchange
 from appliance.engine.port import Usage
 from appliance.model_requests import EmbeddingRequest
-from appliance.request_flow import Admitted
+from appliance.request_parts import Admitted
 from bundleformat.errors import Error
 
 WRITTEN_AT_ONCE = 2**14
@@ -33,7 +33,7 @@ class EmbeddingExchange(Exchange[EmbeddingRequest]):
 
     def parse(self, body: bytes) -> EmbeddingRequest:
         """Return what ``body`` asks for."""
-        return parse_embedding_request(body, limits=self._settings)
+        return parse_embedding_request(body, limits=self._settings.server)
 
     async def write(self, admitted: Admitted[EmbeddingRequest]) -> None:
         """Have the vectors made, and write them."""

@@ -4,21 +4,31 @@
 in snake_case. A denial also carries ``policy_ids`` and ``reasons``.
 """
 
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from starlette.responses import JSONResponse
 
 from appliance.errors import (
+    DeadlineError,
     EngineUnavailableError,
     ModelUnavailableError,
     OverloadedError,
     PolicyDeniedError,
+    RateLimitError,
     RequestRefusedError,
 )
 from bundleformat.errors import Error, RefusalError
 
 ENGINE_RETRY_S = 2
 """When to come back after an engine crash. Unit: seconds."""
+
+LONGEST_RETRY_S = 120
+"""Longest wait that a client keeps by itself. Unit: seconds."""
+
+_NO_RETRY = {"x-should-retry": "false"}
 
 
 def error_body(error: Error) -> dict[str, Any]:
@@ -38,18 +48,33 @@ def error_body(error: Error) -> dict[str, Any]:
     return {"error": inner}
 
 
-def error_response(error: Error, *, request_id: str) -> JSONResponse:
-    """Return the HTTP answer for ``error``; a retry is suggested where sensible."""
-    headers = {"x-request-id": request_id}
-    if isinstance(error, OverloadedError):
-        headers["retry-after"] = str(error.retry_after_s)
-    elif isinstance(error, EngineUnavailableError):
-        headers["retry-after"] = str(ENGINE_RETRY_S)
-    elif isinstance(error, ModelUnavailableError):
-        if error.retry_after_s is None:
-            headers["x-should-retry"] = "false"
-        else:
-            headers["retry-after"] = str(error.retry_after_s)
+def error_response(
+    error: Error, *, request_id: str, headers: Mapping[str, str] = MappingProxyType({})
+) -> JSONResponse:
+    """Return the HTTP answer for ``error``.
+
+    A retry is suggested where it is sensible, and advised against where it is not.
+    """
+    told = {"x-request-id": request_id, **headers, **_advice(error)}
     if error.http_status == 401:
-        headers["www-authenticate"] = "Bearer"
-    return JSONResponse(error_body(error), error.http_status, headers)
+        told["www-authenticate"] = "Bearer"
+    return JSONResponse(error_body(error), error.http_status, told)
+
+
+def _advice(error: Error) -> dict[str, str]:
+    """Return the headers that say whether and when to ask again.
+
+    Source: the official Python client, ``_should_retry``.
+    """
+    if isinstance(error, RateLimitError):
+        wait_s = max(1, math.ceil(error.retry_after_s))
+        said = {"retry-after": str(wait_s), **error.headers}
+        return said if wait_s <= LONGEST_RETRY_S else {**said, **_NO_RETRY}
+    if isinstance(error, OverloadedError):
+        return {"retry-after": str(error.retry_after_s)}
+    if isinstance(error, EngineUnavailableError):
+        return {"retry-after": str(ENGINE_RETRY_S)}
+    if isinstance(error, ModelUnavailableError):
+        again_s = error.retry_after_s
+        return _NO_RETRY if again_s is None else {"retry-after": str(again_s)}
+    return _NO_RETRY if isinstance(error, DeadlineError) else {}

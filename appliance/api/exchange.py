@@ -7,19 +7,21 @@ that goes away cancels the request at once, whether it streams or waits.
 import asyncio
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, ClassVar, Generic
 
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from appliance.api.body import read_json_body
+from appliance.api.body import announced_bytes, read_json_body
 from appliance.api.credential import bearer_credential
 from appliance.api.errors import error_response
 from appliance.clock import Clock
 from appliance.model_requests import Asked
-from appliance.request_flow import Admitted, Call, RequestFlow
-from appliance.settings import ServerSettings
+from appliance.request_flow import RequestFlow
+from appliance.request_parts import Admitted, Call, Entered
+from appliance.request_time import HEADER
+from appliance.settings import Settings
 from bundleformat.errors import Error
 
 
@@ -37,7 +39,7 @@ class Exchange(ABC, Generic[Asked]):
         self,
         *,
         flow: RequestFlow,
-        settings: ServerSettings,
+        settings: Settings,
         created_s: int,
         scope: Scope,
         receive: Receive,
@@ -52,6 +54,7 @@ class Exchange(ABC, Generic[Asked]):
         self._send = send
         self._request = Request(scope, receive)
         self._body_read = asyncio.Event()
+        self._entered: Entered[Asked] | None = None
 
     @abstractmethod
     def parse(self, body: bytes) -> Asked:
@@ -75,10 +78,18 @@ class Exchange(ABC, Generic[Asked]):
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def answer(self) -> None:
+    async def enter(self) -> Entered[Asked] | None:
+        """Return the call if it may be served; else it has been answered."""
+        try:
+            self._entered = await self._flow.enter(self._call())
+        except Error as error:
+            await self.refuse(error)
+        return self._entered
+
+    async def answer(self, entered: Entered[Asked]) -> None:
         """Write the whole answer, whatever it is."""
         try:
-            admitted = await self._flow.admit(self._call())
+            admitted = await self._flow.admit(entered)
         except Error as error:
             await self.refuse(error)
             return
@@ -91,7 +102,9 @@ class Exchange(ABC, Generic[Asked]):
 
     async def refuse(self, error: Error) -> None:
         """Write ``error`` as the whole answer."""
-        response = error_response(error, request_id=self.request_id)
+        response = error_response(
+            error, request_id=self.request_id, headers=self._told()
+        )
         await response(self._scope, self._receive, self._send)
 
     async def start(self, headers: dict[str, str]) -> None:
@@ -105,7 +118,7 @@ class Exchange(ABC, Generic[Asked]):
         Raises:
             TimeoutError: The client does not read.
         """
-        async with asyncio.timeout(self._settings.write_s):
+        async with asyncio.timeout(self._settings.server.write_s):
             await self._send(
                 {"type": "http.response.body", "body": data, "more_body": True}
             )
@@ -118,27 +131,38 @@ class Exchange(ABC, Generic[Asked]):
         """Return the headers of every answer."""
         return {
             "x-request-id": self.request_id,
-            "x-data-class": admitted.labels.data_class,
+            "x-data-class": admitted.reserved.labels.data_class,
+            **self._told(),
         }
+
+    def _told(self) -> Mapping[str, str]:
+        """Return what the answer says of limits and time, once those are known."""
+        return {} if self._entered is None else self._flow.headers(self._entered)
 
     def _call(self) -> Call[Asked]:
         headers = self._request.headers
+        size = announced_bytes(headers)
+        most = self._settings.server.body_bytes
         return Call(
             request_id=self.request_id,
             credential=bearer_credential(headers),
             class_headers=tuple(headers.getlist("x-data-class")),
             region_headers=tuple(headers.getlist("x-data-region")),
-            read_request=self._read_request,
+            timeout_header=headers.get(HEADER),
+            body_bytes=most if size is None else min(size, most),
+            text_bytes=size or 0,
+            read_body=self._read_body,
+            parse=self.parse,
         )
 
-    async def _read_request(self) -> Asked:
+    async def _read_body(self) -> bytes:
         body = await read_json_body(
             self._request,
-            max_bytes=self._settings.body_bytes,
-            timeout_s=self._settings.body_s,
+            max_bytes=self._settings.server.body_bytes,
+            timeout_s=self._settings.server.body_s,
         )
         self._body_read.set()
-        return self.parse(body)
+        return body
 
 
 class ModelEndpoint:
@@ -149,7 +173,7 @@ class ModelEndpoint:
         exchange: Callable[..., Exchange[Any]],
         *,
         flow: RequestFlow,
-        settings: ServerSettings,
+        settings: Settings,
         clock: Clock,
     ) -> None:
         self._exchange = exchange
@@ -167,14 +191,27 @@ class ModelEndpoint:
             receive=receive,
             send=send,
         )
-        work = asyncio.create_task(exchange.answer())
-        watch = asyncio.create_task(exchange.until_disconnect())
+        entered = await exchange.enter()
+        if entered is None:
+            return
         try:
-            await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+            await _until_gone(exchange.answer(entered), exchange.until_disconnect())
         finally:
-            watch.cancel()
-            if not work.done():
-                work.cancel()
-            await asyncio.wait({work, watch})
-        if not work.cancelled():
-            work.result()
+            self._flow.leave(entered)
+
+
+async def _until_gone(
+    answering: Coroutine[Any, Any, None], gone: Coroutine[Any, Any, None]
+) -> None:
+    """Answer, unless the client goes away first; then stop working on it."""
+    work = asyncio.create_task(answering)
+    watch = asyncio.create_task(gone)
+    try:
+        await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        watch.cancel()
+        if not work.done():
+            work.cancel()
+        await asyncio.wait({work, watch})
+    if not work.cancelled():
+        work.result()

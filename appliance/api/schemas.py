@@ -12,14 +12,13 @@ from pydantic import Field
 
 from appliance.api.request_json import Strict, implemented, json_object, validated
 from appliance.engine.port import Message, Sampling
-from appliance.errors import RequestRefusedError
+from appliance.errors import RequestRefusedError, UnsupportedValueError
 from appliance.model_requests import ChatRequest
-from appliance.settings import ServerSettings
+from appliance.quota.allowance import TIERS
+from appliance.settings import LimitSettings, ServerSettings, Settings
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "n": (None, 1),
     "logprobs": (None, False),
-    "top_logprobs": (None, 0),
     "logit_bias": (None, {}),
     "tools": (None, []),
     "tool_choice": (None, "none", "auto"),
@@ -33,7 +32,6 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "reasoning_effort": (None, "none"),
     "verbosity": (None,),
     "store": (None, False),
-    "service_tier": (None, "auto", "default"),
     "moderation": (None,),
 }
 """Known fields that are not implemented, with the values that ask for nothing."""
@@ -98,15 +96,18 @@ class ChatCompletionRequest(Strict):
     stop: str | list[Annotated[str, Field(min_length=1)]] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    n: Annotated[int, Field(ge=1)] | None = None
+    top_logprobs: Annotated[int, Field(ge=0)] | None = None
+    service_tier: str | None = None
+    priority: Annotated[int, Field(ge=-(2**31), le=2**31 - 1)] | None = None
 
 
-def parse_chat_request(
-    body: bytes, *, limits: ServerSettings
-) -> tuple[ChatRequest, bool]:
+def parse_chat_request(body: bytes, *, settings: Settings) -> tuple[ChatRequest, bool]:
     """Return the request in ``body`` and whether its stream ends with the usage.
 
     Raises:
         UnsupportedParameterError: A field asks for what is not implemented.
+        UnsupportedValueError: A field asks for more than there is.
         RequestRefusedError: Not JSON, or outside the schema or the limits.
     """
     fields = implemented(
@@ -116,16 +117,20 @@ def parse_chat_request(
         ignored=IGNORED,
     )
     parsed = validated(ChatCompletionRequest, fields)
-    if len(parsed.messages) > limits.messages:
+    _check_values(parsed, settings.limits)
+    most = settings.server.messages
+    if len(parsed.messages) > most:
         raise RequestRefusedError(
-            f"too many messages: {len(parsed.messages)}, at most {limits.messages}",
+            f"too many messages: {len(parsed.messages)}, at most {most}",
             param="messages",
         )
     request = ChatRequest(
         model=parsed.model,
         messages=tuple(message.to_message() for message in parsed.messages),
-        sampling=_sampling(parsed, limits),
+        sampling=_sampling(parsed, settings.server),
         stream=bool(parsed.stream),
+        service_tier=parsed.service_tier,
+        priority=parsed.priority,
     )
     options = parsed.stream_options
     if options is not None and not parsed.stream:
@@ -133,6 +138,28 @@ def parse_chat_request(
             "stream_options is only allowed when stream is true", param="stream_options"
         )
     return request, bool(options is not None and options.include_usage)
+
+
+def _check_values(parsed: ChatCompletionRequest, limits: LimitSettings) -> None:
+    """Refuse what asks for more than this host gives."""
+    for name, value, most in (
+        ("n", parsed.n, limits.n),
+        ("top_logprobs", parsed.top_logprobs, limits.top_logprobs),
+        ("max_tokens", parsed.max_tokens, limits.output_tokens),
+        (
+            "max_completion_tokens",
+            parsed.max_completion_tokens,
+            limits.output_tokens,
+        ),
+    ):
+        if value is not None and value > most:
+            raise UnsupportedValueError(
+                f"{name} is {value}, at most {most} on this server", param=name
+            )
+    if parsed.service_tier is not None and parsed.service_tier not in TIERS:
+        raise UnsupportedValueError(
+            f"service_tier must be one of {', '.join(TIERS)}", param="service_tier"
+        )
 
 
 def _sampling(parsed: ChatCompletionRequest, limits: ServerSettings) -> Sampling:

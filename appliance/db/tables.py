@@ -164,6 +164,21 @@ class TeamRow(Base):
     created_ts: Mapped[str]
 
 
+class TeamTermsRow(Base):
+    """What a team has instead of the host's defaults; NULL is the default."""
+
+    __tablename__ = "team_terms"
+
+    team: Mapped[str] = mapped_column(ForeignKey("team.name"), primary_key=True)
+    running: Mapped[int | None]
+    queued: Mapped[int | None]
+    requests_per_minute: Mapped[int | None]
+    tokens_per_minute: Mapped[int | None]
+    tokens_per_day: Mapped[int | None]
+    weight: Mapped[int | None]
+    priority: Mapped[str | None]
+
+
 class ApiKeyRow(Base):
     """An API key, known only by its keyed digest."""
 

@@ -26,6 +26,7 @@ from appliance.engine.translate import piece, prepare_frame, refusal, vectors
 from appliance.errors import (
     EngineUnavailableError,
     OverloadedError,
+    QueueTimeoutError,
 )
 from bundleformat.errors import ConflictError, Error, LimitExceededError, MalformedError
 
@@ -212,14 +213,14 @@ class EngineClient:
         """Return the call that holds a place.
 
         Raises:
-            OverloadedError: The place has been given up.
+            QueueTimeoutError: The place has been given up.
             EngineUnavailableError: The process that had it is gone.
         """
         call = self._calls.get(request_id)
         if call is None:
             self._check_alive()
             if self._endings.in_this_process(request_id):
-                raise OverloadedError("the place is not held any more", retry_after_s=1)
+                raise _timed_out("the place is not held any more")
             raise EngineUnavailableError("the engine was started again")
         return call
 
@@ -277,12 +278,20 @@ class EngineClient:
             case wire.Ended():
                 self._leave(report)
             case wire.TooLong() | wire.Refused() | wire.Overloaded():
-                self._line.answered(report.request_id)
-                self._finish_with(report.request_id, refusal(report))
+                self._turn_away(report)
             case wire.Stats() if self._stats:
                 answer = self._stats.pop(0)
                 if not answer.done():
                     answer.set_result(report)
+
+    def _turn_away(self, report: wire.TooLong | wire.Refused | wire.Overloaded) -> None:
+        call = self._calls.get(report.request_id)
+        error = refusal(report)
+        if call is not None and call.prepared.done():
+            # A place that was held is only given up when it waited too long.
+            error = _timed_out(error.problem)
+        self._line.answered(report.request_id)
+        self._finish_with(report.request_id, error)
 
     def _hold(self, report: wire.Prepared) -> None:
         self._line.answered(report.request_id)
@@ -342,6 +351,10 @@ class EngineClient:
     def _end(self, request_id: str, usage: Usage) -> None:
         self._calls.pop(request_id).ended.set()
         self._endings.note(request_id, usage)
+
+
+def _timed_out(problem: str) -> QueueTimeoutError:
+    return QueueTimeoutError(problem, retry_after_s=RETRY_AFTER_S)
 
 
 def _set_error(future: "asyncio.Future[Any]", error: Error) -> None:

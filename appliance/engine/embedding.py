@@ -80,7 +80,7 @@ class Embedder(Protocol):
         iterator cancels the request.
 
         Raises:
-            OverloadedError: The request waited longer than the queue allows, or
+            QueueTimeoutError: The request waited longer than the queue allows, or
                 its place had been given up before it was started.
             EngineUnavailableError: The process died, or the model makes no sense.
         """

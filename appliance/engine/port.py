@@ -114,7 +114,7 @@ class Engine(Protocol):
         the iterator cancels the request.
 
         Raises:
-            OverloadedError: The request waited longer than the queue allows, or
+            QueueTimeoutError: The request waited longer than the queue allows, or
                 its place had been given up before it was started.
             EngineUnavailableError: The process died; no more pieces will come.
         """

@@ -8,20 +8,40 @@ is. Functions take a connection in a transaction and do not commit.
 
 import datetime as dt
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from appliance.clock import rfc3339
-from appliance.db.tables import ApiKeyRow, TeamRow
+from appliance.db.session import statement_text
+from appliance.db.tables import ApiKeyRow, TeamRow, TeamTermsRow
 from appliance.errors import AuthenticationError
 from appliance.identity import teams
 from appliance.identity.keyformat import key_id_of, mint_text
 from appliance.identity.lifetime import DEFAULT_LIFETIME, check_lifetime
+from appliance.identity.terms import ALL_DEFAULT, COLUMNS, Terms, from_row
 from bundleformat.errors import MissingError, UsageError
 
 MAX_NAME_CHARACTERS = 64
 """Longest name of a key. Unit: characters."""
+
+WHOSE_KEY = statement_text(
+    select(
+        ApiKeyRow.mac,
+        ApiKeyRow.expires_ts,
+        ApiKeyRow.revoked_ts,
+        TeamRow.name,
+        TeamRow.clearance,
+        TeamRow.default_class,
+        *COLUMNS,
+    )
+    .join(TeamRow, TeamRow.name == ApiKeyRow.team)
+    .outerjoin(TeamTermsRow, TeamTermsRow.team == TeamRow.name)
+    .where(ApiKeyRow.key_id == bindparam("key_id"))
+)
+"""Finds a key by its id, with all that a request needs of its team."""
 
 _CONTEXT = b"sallyport api key v1\0"
 _NO_MAC = bytes(32)
@@ -52,6 +72,7 @@ class Caller:
     team: str
     clearance: str
     default_class: str
+    terms: Terms = ALL_DEFAULT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,9 +132,19 @@ def create(
 
 
 def authenticate(
-    connection: Connection, presented: str, *, pepper: bytes, now: dt.datetime
+    look_up: Callable[[str], tuple[Any, ...] | None],
+    presented: str,
+    *,
+    pepper: bytes,
+    now: dt.datetime,
 ) -> Caller:
     """Return who presented the key.
+
+    Args:
+        look_up: Returns the first row of :data:`WHOSE_KEY` for a key's id.
+        presented: What the caller sent.
+        pepper: The host's.
+        now: Keys that have expired by then are void.
 
     Raises:
         AuthenticationError: Malformed, unknown, wrong, expired or revoked; the
@@ -122,33 +153,24 @@ def authenticate(
     key_id = key_id_of(presented)
     if key_id is None:
         raise AuthenticationError
-    row = connection.execute(
-        select(
-            ApiKeyRow.mac,
-            ApiKeyRow.expires_ts,
-            ApiKeyRow.revoked_ts,
-            TeamRow.name,
-            TeamRow.clearance,
-            TeamRow.default_class,
-        )
-        .join(TeamRow, TeamRow.name == ApiKeyRow.team)
-        .where(ApiKeyRow.key_id == key_id)
-    ).first()
+    row = look_up(key_id)
     # An unknown id is compared too, so that its answer takes as long.
     right = hmac.compare_digest(
-        _mac(presented, pepper), _NO_MAC if row is None else row.mac
+        _mac(presented, pepper), _NO_MAC if row is None else row[0]
     )
-    if row is None or not right or row.revoked_ts is not None:
+    if row is None or not right:
         raise AuthenticationError
-    expires = dt.datetime.fromisoformat(row.expires_ts)
-    if expires <= now:
+    _, expires_ts, revoked_ts, team, clearance, default_class, *terms = row
+    expires = dt.datetime.fromisoformat(expires_ts)
+    if revoked_ts is not None or expires <= now:
         raise AuthenticationError
     return Caller(
         key_id=key_id,
         key_expires=expires,
-        team=row.name,
-        clearance=row.clearance,
-        default_class=row.default_class,
+        team=team,
+        clearance=clearance,
+        default_class=default_class,
+        terms=from_row(terms),
     )
 
 

@@ -127,8 +127,23 @@ _PARAMS = object_of(
         "messages": COUNT,
         "inputs": COUNT,
         "dimensions": COUNT,
+        "priority": INTEGER,
+        "timeout_s": DECIMAL,
     }
 )
+
+_TEAM_TERMS = object_of(
+    optional={
+        "running": COUNT,
+        "queued": COUNT,
+        "requests_per_minute": COUNT,
+        "tokens_per_minute": COUNT,
+        "tokens_per_day": COUNT,
+        "weight": COUNT,
+        "priority": TOKEN,
+    }
+)
+"""What a team has instead of the host's defaults."""
 
 _ARTIFACT = object_of(
     required={"kind": TOKEN, "name": TOKEN, "sha256": SHA256, "size_bytes": COUNT}
@@ -171,7 +186,9 @@ CATALOGUE: Mapping[Event, Terms] = {
         team=Presence.REQUIRED,
     ),
     Event.TEAM_CHANGED: Terms(
-        fields=object_of(optional={"clearance": TOKEN, "default_class": TOKEN}),
+        fields=object_of(
+            optional={"clearance": TOKEN, "default_class": TOKEN, "terms": _TEAM_TERMS}
+        ),
         team=Presence.REQUIRED,
     ),
     Event.TRUST_INITIALISED: Terms(

@@ -15,7 +15,7 @@ from appliance.commission_flow import initialise_trust
 from appliance.compose import open_host
 from appliance.home import Home
 from appliance.host import OpenHost
-from bundleformat.errors import RefusalError
+from bundleformat.errors import RefusalError, UsageError
 from bundleformat.site_certificate import SiteCertificate, issue
 from bundleformat.trust import fingerprint
 from tests.support.publisher import Keys, make_root, new_keys
@@ -102,3 +102,31 @@ def test_a_key_is_recorded_when_it_is_made_and_once_when_it_is_revoked(
     (created,) = records(host, "apikey.created")
     assert created["key_id"] == key.key_id
     assert len(records(host, "apikey.revoked")) == 1
+
+
+def test_a_teams_terms_are_recorded_when_they_change_and_not_again(
+    host: OpenHost,
+) -> None:
+    admin_flow.create_key(host, team="claims", name="", lifetime=DAY)
+    for running in ("4", "4", "default"):
+        entry = admin_flow.set_team(
+            host, "claims", levels=LEVELS, changes={"running": running}
+        )
+    assert entry == admin_flow.get_team(host, "claims")
+    changed = [each.get("terms") for each in records(host, "team.changed")]
+    assert changed == [{"running": 4}, None]
+
+
+def test_a_term_that_cannot_be_changes_nothing(host: OpenHost) -> None:
+    admin_flow.create_key(host, team="claims", name="", lifetime=DAY)
+    before = admin_flow.get_team(host, "claims")
+    with pytest.raises(UsageError):
+        admin_flow.set_team(
+            host,
+            "claims",
+            levels=LEVELS,
+            clearance="pii",
+            changes={"running": "4", "queued": "-1"},
+        )
+    assert admin_flow.get_team(host, "claims") == before
+    assert records(host, "team.changed") == []

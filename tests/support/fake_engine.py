@@ -15,6 +15,7 @@ from appliance.errors import (
     ContextLengthError,
     EngineUnavailableError,
     OverloadedError,
+    QueueTimeoutError,
     UnsuitableModelError,
 )
 from bundleformat.errors import Error
@@ -57,6 +58,7 @@ class FakeEngine:
     """Weight, priority and deadline of each request."""
     _held: dict[str, Usage] = field(default_factory=dict)
     _ended: dict[str, Usage] = field(default_factory=dict)
+    _cancelled: dict[str, asyncio.Event] = field(default_factory=dict)
 
     @property
     def open_requests(self) -> tuple[str, ...]:
@@ -105,7 +107,7 @@ class FakeEngine:
         request_id = ticket.request_id
         self.events.append(("generate", request_id))
         if request_id not in self._held:
-            raise OverloadedError("the place is not held any more", retry_after_s=1)
+            raise QueueTimeoutError("the place is not held any more", retry_after_s=1)
         try:
             if self.generate_error is not None:
                 raise self.generate_error
@@ -122,7 +124,7 @@ class FakeEngine:
                 self.events.append(("die", request_id))
                 raise EngineUnavailableError("the engine process died")
             if self.gate is not None and number > 1:
-                await self.gate.wait()
+                await self._open_or_cancelled(self.gate, request_id)
             if request_id not in self._held:
                 return
             usage = Usage(prompt_tokens=ticket.prompt_tokens, completion_tokens=number)
@@ -161,7 +163,20 @@ class FakeEngine:
         self._free(request_id)
         return self._ended.get(request_id, Usage(prompt_tokens=0, completion_tokens=0))
 
+    async def _open_or_cancelled(self, gate: asyncio.Event, request_id: str) -> None:
+        opened = asyncio.ensure_future(gate.wait())
+        gone = asyncio.ensure_future(
+            self._cancelled.setdefault(request_id, asyncio.Event()).wait()
+        )
+        try:
+            await asyncio.wait({opened, gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            opened.cancel()
+            gone.cancel()
+
     def _free(self, request_id: str) -> None:
         usage = self._held.pop(request_id, None)
         if usage is not None:
             self._ended[request_id] = usage
+        if request_id in self._cancelled:
+            self._cancelled.pop(request_id).set()

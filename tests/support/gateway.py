@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 import json
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,8 +17,11 @@ from appliance.ledger.append import Receipt
 from appliance.ledger.events import Draft, encode_record
 from appliance.policy.compile import compile_policies
 from appliance.policy.facts import ModelFacts, SiteFacts
-from appliance.request_flow import HostView, RequestFlow, ServedModel
-from appliance.settings import ServerSettings
+from appliance.quota.moment import Moment
+from appliance.quota.quota import Quota
+from appliance.request_flow import RequestFlow
+from appliance.request_parts import HostView, ServedModel
+from appliance.settings import Settings
 from tests.support.fake_engine import FakeEngine
 
 NOW = dt.datetime(2026, 11, 22, 8, 4, 29, tzinfo=dt.UTC)
@@ -77,6 +81,20 @@ class MemoryLedger:
         self.records.append(json.loads(data))
         return Receipt(seq=seq, leaf=bytes(32), size=seq + 1, root=bytes(32))
 
+    @property
+    def healthy(self) -> bool:
+        return not self.fails_on
+
+    def submit(self, draft: Draft) -> "Future[Receipt]":
+        future: Future[Receipt] = Future()
+        seq = len(self.records)
+        data = encode_record(draft, seq=seq, now=NOW, origin="test")
+        self.records.append(json.loads(data))
+        future.set_result(
+            Receipt(seq=seq, leaf=bytes(32), size=seq + 1, root=bytes(32))
+        )
+        return future
+
     def events(self) -> list[str]:
         return [record["event"] for record in self.records]
 
@@ -86,6 +104,7 @@ class FakeHost:
     """One team, one model."""
 
     shown: HostView
+    caller: Caller = CALLER
 
     def view(self) -> HostView:
         return self.shown
@@ -93,7 +112,7 @@ class FakeHost:
     def identify(self, credential: str) -> Caller:
         if credential != KEY:
             raise AuthenticationError
-        return CALLER
+        return self.caller
 
 
 @dataclass
@@ -106,6 +125,7 @@ class Gateway:
     ledger: MemoryLedger
     host: FakeHost
     clock: FixedClock
+    quota: Quota
 
 
 def gateway(
@@ -113,7 +133,9 @@ def gateway(
     engine: FakeEngine | None = None,
     site: SiteFacts | None = SITE,
     model: ModelFacts = MODEL,
-    settings: ServerSettings | None = None,
+    settings: Settings | None = None,
+    caller: Caller = CALLER,
+    used_today: int = 0,
 ) -> Gateway:
     """Build one, with the shipped core policies."""
     engine = engine or FakeEngine()
@@ -127,19 +149,41 @@ def gateway(
         policy_set=compile_policies(core_files()),
         site=site,
     )
-    host = FakeHost(view)
+    host = FakeHost(view, caller)
     clock = FixedClock()
-    flow = RequestFlow(host=host, ledger=ledger, clock=clock)
+    settings = settings or Settings()
+    quota = Quota(
+        settings.limits,
+        places=engine.places,
+        context_tokens=engine.context_tokens,
+        used_today={caller.team: used_today},
+        at=Moment(ns=0, now=NOW),
+    )
+    flow = RequestFlow(
+        host=host,
+        ledger=ledger,
+        clock=clock,
+        limits=settings.limits,
+        quota=quota,
+        most_engines=settings.models.resident,
+        queue_timeout_s=settings.engine.queue_timeout_s,
+    )
     app = build_app(
         flow=flow,
         host=host,
-        settings=settings or ServerSettings(),
+        settings=settings,
         clock=clock,
         not_ready=tuple,
         impaired=tuple,
     )
     return Gateway(
-        app=app, flow=flow, engine=engine, ledger=ledger, host=host, clock=clock
+        app=app,
+        flow=flow,
+        engine=engine,
+        ledger=ledger,
+        host=host,
+        clock=clock,
+        quota=quota,
     )
 
 

@@ -19,9 +19,10 @@ from openai import OpenAI
 
 from appliance import admin_flow, commission_flow, import_flow
 from appliance.clock import SystemClock
-from appliance.compose import import_host, open_host
+from appliance.compose import core_files, import_host, open_host
 from appliance.home import Home
 from appliance.import_host import Asked
+from appliance.policy.classes import parse_classes
 from bundleformat.site_certificate import SiteCertificate, issue
 from tests.support.publisher import Published, make_root, new_keys, publish_bundle
 
@@ -110,6 +111,24 @@ class RealHost:
             text=True,
             check=False,
         )
+
+    def team(self, name: str, **terms: int | str) -> str:
+        """Give a team, new or known, these terms; return a new key of it."""
+        host = open_host(self.home)
+        try:
+            key, _ = admin_flow.create_key(
+                host, team=name, name="", lifetime=dt.timedelta(days=1)
+            )
+            classes = parse_classes(core_files().classes)
+            admin_flow.set_team(
+                host,
+                name,
+                levels={row.name: row.level for row in classes.rows},
+                changes={term: str(value) for term, value in terms.items()},
+            )
+        finally:
+            host.database.dispose()
+        return key.secret_text
 
     def records(self, event: str | None = None) -> list[dict[str, Any]]:
         """Every record of the ledger, or those of one event."""

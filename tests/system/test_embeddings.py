@@ -148,7 +148,7 @@ def test_a_call_has_two_records_that_name_the_endpoint(host: RealHost) -> None:
     embed(host, TEXTS[:3])
     asked, answered = host.records()[before:]
     assert (asked["event"], asked["endpoint"]) == ("llm.request", "embeddings")
-    assert asked["params"] == {"inputs": 3}
+    assert asked["params"] == {"inputs": 3, "priority": "0", "timeout_s": "600"}
     assert (answered["event"], answered["parent"]) == (
         "llm.response",
         str(asked["seq"]),

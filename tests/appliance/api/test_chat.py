@@ -14,7 +14,7 @@ from appliance.errors import (
     OverloadedError,
 )
 from appliance.record_budget import BURST
-from appliance.settings import ServerSettings
+from appliance.settings import ServerSettings, Settings
 from bundleformat.errors import Error
 from tests.support.asgi import Answer, Exchange, get, post
 from tests.support.fake_engine import FakeEngine
@@ -31,7 +31,13 @@ def ask(made: Gateway, headers: dict[str, str] | None = None, **fields: Any) -> 
         "messages": [{"role": "user", "content": f"hello {CANARY}"}],
         **fields,
     }
-    return asyncio.run(post(made.app, CHAT, body, headers={**AUTH, **(headers or {})}))
+
+    async def play() -> Answer:
+        answer = await post(made.app, CHAT, body, headers={**AUTH, **(headers or {})})
+        await made.flow.close()
+        return answer
+
+    return asyncio.run(play())
 
 
 def begin(made: Gateway, *, stream: bool) -> Exchange:
@@ -68,7 +74,7 @@ def test_an_unknown_model_is_recorded_by_its_digest_only() -> None:
 
 
 def test_a_body_above_the_limit_is_refused() -> None:
-    made = gateway(settings=ServerSettings(body_bytes=64))
+    made = gateway(settings=Settings(server=ServerSettings(body_bytes=64)))
     answer = ask(made)
     assert (answer.status, code_of(answer)) == (413, "body_too_large")
 
@@ -309,13 +315,13 @@ def test_what_counts_is_what_is_true_when_the_body_has_come() -> None:
 
 def test_a_body_that_does_not_come_is_given_up() -> None:
     async def play() -> Answer:
-        made = gateway(settings=ServerSettings(body_s=1))
+        made = gateway(settings=Settings(server=ServerSettings(body_s=1)))
         exchange = Exchange(made.app, CHAT, headers=AUTH, body=b"", hold_body=True)
         await exchange.task
         return exchange.answer
 
     answer = asyncio.run(play())
-    assert (answer.status, code_of(answer)) == (408, "request_timeout")
+    assert (answer.status, code_of(answer)) == (408, "body_timeout")
 
 
 def test_a_flood_without_a_key_is_counted_not_listed() -> None:

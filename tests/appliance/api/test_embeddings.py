@@ -14,7 +14,7 @@ from appliance.errors import (
     EngineUnavailableError,
     OverloadedError,
 )
-from appliance.settings import ServerSettings
+from appliance.settings import ServerSettings, Settings
 from bundleformat.errors import Error
 from tests.support.asgi import Answer, Exchange, post
 from tests.support.fake_embedder import FakeEmbedder
@@ -26,15 +26,20 @@ CANARY = "canary-9c2e"
 
 
 def made_of(engine: FakeEmbedder | None = None, **settings: int) -> Gateway:
-    chosen = ServerSettings.model_validate(settings)
+    chosen = Settings(server=ServerSettings.model_validate(settings))
     return gateway(engine=engine or FakeEmbedder(), settings=chosen)
 
 
 def ask(made: Gateway, headers: dict[str, str] | None = None, **fields: Any) -> Answer:
     body = {"model": "demo", "input": f"hello {CANARY}", **fields}
-    return asyncio.run(
-        post(made.app, EMBEDDINGS, body, headers={**AUTH, **(headers or {})})
-    )
+
+    async def play() -> Answer:
+        sent = {**AUTH, **(headers or {})}
+        answer = await post(made.app, EMBEDDINGS, body, headers=sent)
+        await made.flow.close()
+        return answer
+
+    return asyncio.run(play())
 
 
 def code_of(answer: Answer) -> str:
@@ -55,7 +60,7 @@ def test_an_answer_has_openais_shape_and_two_records() -> None:
     assert body["usage"] == {"prompt_tokens": 10, "total_tokens": 10}
     asked, answered = made.ledger.records
     assert (asked["event"], asked["endpoint"]) == ("llm.request", "embeddings")
-    assert asked["params"] == {"inputs": 3}
+    assert asked["params"] == {"inputs": 3, "priority": "0", "timeout_s": "600"}
     assert asked["prompt_tokens"] == 10
     assert (answered["event"], answered["outcome"]) == ("llm.response", "ok")
     assert (answered["status"], answered["completion_tokens"]) == (200, 0)
@@ -95,7 +100,8 @@ def test_no_text_and_no_token_is_in_a_record() -> None:
 def test_dimensions_are_honoured_or_refused() -> None:
     made = made_of()
     assert ask(made, dimensions=4).status == 200
-    assert made.ledger.records[0]["params"] == {"inputs": 1, "dimensions": 4}
+    params = made.ledger.records[0]["params"]
+    assert (params["inputs"], params["dimensions"]) == (1, 4)
     answer = ask(made, dimensions=3)
     assert (answer.status, answer.json()["error"]["param"]) == (400, "dimensions")
     assert made.engine.open_requests == ()

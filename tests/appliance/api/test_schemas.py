@@ -7,10 +7,17 @@ import pytest
 
 from appliance.api.schemas import IGNORED, NEUTRAL, parse_chat_request
 from appliance.engine.port import Message
-from appliance.errors import RequestRefusedError, UnsupportedParameterError
-from appliance.settings import ServerSettings
+from appliance.errors import (
+    RequestRefusedError,
+    UnsupportedParameterError,
+    UnsupportedValueError,
+)
+from appliance.settings import LimitSettings, ServerSettings, Settings
 
-LIMITS = ServerSettings(messages=4, stop_strings=2)
+SETTINGS = Settings(
+    server=ServerSettings(messages=4, stop_strings=2),
+    limits=LimitSettings(output_tokens=100),
+)
 MINIMAL: dict[str, Any] = {
     "model": "m",
     "messages": [{"role": "user", "content": "hello"}],
@@ -19,7 +26,7 @@ MINIMAL: dict[str, Any] = {
 
 def parse(**fields: Any) -> Any:
     body = json.dumps({**MINIMAL, **fields}).encode()
-    return parse_chat_request(body, limits=LIMITS)[0]
+    return parse_chat_request(body, settings=SETTINGS)[0]
 
 
 @pytest.mark.parametrize(
@@ -29,7 +36,7 @@ def parse(**fields: Any) -> Any:
 )
 def test_what_is_not_a_json_object_is_refused(body: bytes) -> None:
     with pytest.raises(RequestRefusedError) as caught:
-        parse_chat_request(body, limits=LIMITS)
+        parse_chat_request(body, settings=SETTINGS)
     assert caught.value.code == "invalid-request"
 
 
@@ -57,6 +64,10 @@ def test_what_is_not_a_json_object_is_refused(body: bytes) -> None:
         ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"messages": [{"role": "user", "content": "x", "name": "n"}]}, "messages"),
         ({"seed": 1.5}, "seed"),
+        ({"n": True}, "n"),
+        ({"n": 0}, "n"),
+        ({"service_tier": 1}, "service_tier"),
+        ({"priority": 2**31}, "priority"),
     ],
 )
 def test_a_value_outside_its_range_names_its_field(
@@ -70,8 +81,6 @@ def test_a_value_outside_its_range_names_its_field(
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("n", 2),
-        ("n", True),
         ("logprobs", True),
         ("tools", [{"type": "function", "function": {"name": "f"}}]),
         ("response_format", {"type": "json_object"}),
@@ -85,6 +94,29 @@ def test_what_is_not_implemented_is_refused_not_ignored(name: str, value: Any) -
     with pytest.raises(UnsupportedParameterError) as caught:
         parse(**{name: value})
     assert caught.value.param == name
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n", 2),
+        ("top_logprobs", 1),
+        ("max_tokens", 101),
+        ("max_completion_tokens", 101),
+        ("service_tier", "scale"),
+    ],
+)
+def test_more_than_there_is_is_refused_and_names_its_field(
+    name: str, value: Any
+) -> None:
+    with pytest.raises(UnsupportedValueError) as caught:
+        parse(**{name: value})
+    assert (caught.value.code, caught.value.param) == ("unsupported-value", name)
+
+
+def test_how_urgent_a_request_is_comes_from_its_caller() -> None:
+    request = parse(service_tier="flex", priority=3)
+    assert (request.service_tier, request.priority) == ("flex", 3)
 
 
 @pytest.mark.parametrize("name", sorted(NEUTRAL))

@@ -129,6 +129,11 @@ def test_trust_begins_once(bare: Shell, host: RealHost) -> None:
         ("key", "create", "--team", "claims", "--expires", "forever"),
         ("key", "create", "--team", "claims", "--expires", "400d"),
         ("team", "set", "claims", "--clearance", "no-such-class"),
+        ("team", "set", "claims"),
+        ("team", "set", "claims", "--running", "0"),
+        ("team", "set", "claims", "--tokens-per-day", "many"),
+        ("team", "set", "claims", "--weight", "101"),
+        ("team", "set", "claims", "--priority", "urgent"),
         ("serve", "--port", "many"),
         ("serve", "--port", "99999"),
     ],
@@ -170,6 +175,7 @@ def test_every_command_explains_itself(shell: Shell, group: str) -> None:
         (("bundle", "import", "no-such-folder"), "missing"),
         (("key", "revoke", "no-such-key"), "missing"),
         (("team", "set", "no-such-team", "--clearance", "pii"), "missing"),
+        (("team", "show", "no-such-team"), "missing"),
         (("audit", "verify", "no-such-folder", "--key", "x"), "missing"),
     ],
 )
@@ -217,6 +223,35 @@ def test_teams_are_set_and_listed(shell: Shell, host: RealHost) -> None:
     kept = shell.json("team", "set", "cleared", "--clearance", "secret")
     assert kept["default_class"] == "pii"
     assert host.records()[-1]["event"] == "team.changed"
+
+
+def test_a_teams_limits_are_set_shown_and_given_back(
+    shell: Shell, host: RealHost
+) -> None:
+    shell.json("key", "create", "--team", "busy")
+    before = shell.json("team", "show", "busy")
+    assert (before["own"], before["weight"], before["priority"]) == (
+        [],
+        1,
+        "interactive",
+    )
+    options = ("--tokens-per-minute", "500", "--weight", "3", "--priority", "batch")
+    changed = shell.json("team", "set", "busy", *options)
+    assert changed["own"] == ["priority", "tokens_per_minute", "weight"]
+    assert (changed["tokens_per_minute"], changed["weight"]) == (500, 3)
+    assert changed == shell.json("team", "show", "busy")
+    assert changed in shell.json("team", "list")["teams"]
+    assert host.records()[-1]["terms"] == {
+        "tokens_per_minute": 500,
+        "weight": 3,
+        "priority": "batch",
+    }
+    given_back = shell.json(
+        "team", "set", "busy", "--weight", "default", "--running", "default"
+    )
+    assert given_back["own"] == ["priority", "tokens_per_minute"]
+    assert given_back["clearance"] == before["clearance"]
+    assert "weight" not in host.records()[-1]["terms"]
 
 
 def test_what_is_on_the_medium_and_what_is_active_can_be_seen(

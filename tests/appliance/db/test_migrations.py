@@ -88,7 +88,7 @@ def test_open_refuses_a_schema_that_is_not_this_releases(tmp_path: Path) -> None
     engine.dispose()
     with pytest.raises(HostNotReadyError) as caught:
         open_database(path)
-    assert (caught.value.expected, caught.value.actual) == ("0003", "9999")
+    assert (caught.value.expected, caught.value.actual) == (SCHEMA, "9999")
 
 
 def test_generations_from_before_the_order_was_kept_have_a_place_in_it(

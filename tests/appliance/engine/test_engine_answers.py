@@ -9,6 +9,7 @@ from appliance.engine.supervisor import EngineSupervisor
 from appliance.errors import (
     ContextLengthError,
     OverloadedError,
+    QueueTimeoutError,
     RequestRefusedError,
 )
 from bundleformat.errors import ConflictError
@@ -247,7 +248,7 @@ def test_place_that_waits_too_long_is_given_up() -> None:
         await asyncio.sleep(1.1)
         thaw(engine)
         for started in (first, anext(aiter(engine.generate(asleep)))):
-            with pytest.raises(OverloadedError):
+            with pytest.raises(QueueTimeoutError):
                 await started
         assert (await engine.stats()).prepared == 0
 

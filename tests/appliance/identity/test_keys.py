@@ -1,4 +1,5 @@
 import datetime as dt
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, event, func, select, update
@@ -25,7 +26,11 @@ def caller(
     pepper: bytes = PEPPER,
     now: dt.datetime = NOW,
 ) -> keys.Caller:
-    return keys.authenticate(connection, presented, pepper=pepper, now=now)
+    def look_up(key_id: str) -> tuple[Any, ...] | None:
+        found = connection.exec_driver_sql(keys.WHOSE_KEY, (key_id,)).first()
+        return None if found is None else tuple(found)
+
+    return keys.authenticate(look_up, presented, pepper=pepper, now=now)
 
 
 def rows(connection: Connection) -> int:

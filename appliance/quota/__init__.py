@@ -1,0 +1,1 @@
+"""What a team and a host may take: counted before any work, settled afterwards."""
