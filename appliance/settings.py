@@ -143,7 +143,10 @@ class EngineSettings(_Section):
     threads: Annotated[
         int,
         Field(
-            ge=0, le=1_024, description="compute threads; 0 is one less than the cores"
+            ge=0,
+            le=1_024,
+            description="compute threads, shared by the models that work at once; "
+            "0 is one less than the cores",
         ),
     ] = 0
     load_timeout_s: Annotated[
@@ -281,7 +284,7 @@ def home_folder(chosen: Path | None) -> Path:
 
 
 def engine_threads(settings: EngineSettings) -> int:
-    """Return the compute threads of one engine: one core is left to the gateway.
+    """Return the compute threads of all engines: one core is left to the gateway.
 
     A thread too many on a busy host costs a thousandfold, because llama.cpp's
     barriers spin.

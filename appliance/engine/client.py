@@ -181,6 +181,11 @@ class EngineClient:
         await call.ended.wait()
         return call.usage
 
+    def use_threads(self, threads: int) -> None:
+        """Have the process compute with so many threads; harmless if it is gone."""
+        with contextlib.suppress(EngineUnavailableError):
+            self._send(wire.UseThreads(threads=threads))
+
     async def stats(self) -> wire.Stats:
         """Return the engine's counts.
 

@@ -82,6 +82,12 @@ class Cancel(Frame, frozen=True, kw_only=True, tag=True):
     request_id: str
 
 
+class UseThreads(Frame, frozen=True, kw_only=True, tag=True):
+    """Compute with so many threads from the next step on."""
+
+    threads: int
+
+
 class AskStats(Frame, frozen=True, kw_only=True, tag=True):
     """Ask for ``Stats``; also the watchdog's question whether anyone is there."""
 
@@ -201,9 +207,10 @@ class Stats(Frame, frozen=True, kw_only=True, tag=True):
     drafts_kept: int
     steps: int
     preemptions: int
+    threads: int
 
 
-Order = Load | Prepare | PrepareInputs | Start | Cancel | AskStats
+Order = Load | Prepare | PrepareInputs | Start | Cancel | UseThreads | AskStats
 """What the gateway sends."""
 
 Report = (

@@ -93,6 +93,7 @@ class EngineSupervisor:
         self._process: Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._limits: wire.Ready | None = None
+        self._threads = engine_threads(settings)
         self._endings = endings or Endings()
         self._exit_status = 0
         self._died = False
@@ -128,6 +129,14 @@ class EngineSupervisor:
         if self._limits is None:
             raise EngineUnavailableError("the engine has not been started")
         return self._limits.context_tokens
+
+    def use_threads(self, threads: int) -> None:
+        """Have this engine, and every one after it, compute with so many threads."""
+        if threads == self._threads:
+            return
+        self._threads = threads
+        if self._client is not None:
+            self._client.use_threads(threads)
 
     async def start(self) -> None:
         """Return once the model is loaded and requests are served.
@@ -341,7 +350,7 @@ class EngineSupervisor:
         return wire.Load(
             model_paths=tuple(str(path) for path in self._model_paths),
             limits=_limits(settings),
-            threads=engine_threads(settings),
+            threads=self._threads,
             step_s=settings.step_ms / 1_000,
             shared_prompts=settings.shared_prompts,
         )

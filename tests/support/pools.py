@@ -14,7 +14,7 @@ from appliance.engine.pool.door import PooledEngine
 from appliance.engine.pool.offer import Offer
 from appliance.engine.pool.pool import EnginePool
 from appliance.engine.port import Piece, Sampling
-from appliance.engine.supervisor import Crash
+from appliance.engine.supervisor import Crash, EngineSupervisor
 from appliance.settings import EngineSettings, ModelSettings
 from bundleformat.digest import Sha256, sha256_of
 from tests.support.demo_engine import asks
@@ -98,12 +98,20 @@ class Pool:
         names = {model.sha256: model.name for model in self.models}
         return [names[sha256] for sha256 in self.pool.loaded()]
 
-    def pid(self, name: str) -> int:
-        """The process of a loaded model."""
+    def supervisor(self, name: str) -> EngineSupervisor:
         engine = self.pool._seats[self.model(name).sha256].engine
         assert engine is not None
-        assert engine.pid is not None
-        return engine.pid
+        return engine
+
+    def pid(self, name: str) -> int:
+        """The process of a loaded model."""
+        pid = self.supervisor(name).pid
+        assert pid is not None
+        return pid
+
+    async def threads(self, name: str) -> int:
+        """How many threads compute for a loaded model."""
+        return (await self.supervisor(name).stats()).threads
 
     def stop(self, name: str) -> None:
         """Stop a process in its tracks: what it works on does not end meanwhile."""
@@ -148,6 +156,7 @@ def play(
     *,
     budget: FixedBudget | None = None,
     pinned: Sequence[str] = (),
+    threads: int = 1,
     limit_s: float = 100,
     **settings: int,
 ) -> None:
@@ -156,7 +165,7 @@ def play(
     async def run() -> None:
         crashes: list[tuple[str, Crash]] = []
         pool = EnginePool(
-            engine=EngineSettings(threads=1, context_tokens=512, cells=2048),
+            engine=EngineSettings(threads=threads, context_tokens=512, cells=2048),
             models=ModelSettings.model_validate({"resident": 2, **settings}),
             budget=budget or FixedBudget(),
             drain_s=20,

@@ -51,6 +51,15 @@ class Context:
         self._batch = Batch(parameters.batch_tokens)
 
     @property
+    def threads(self) -> int:
+        """Threads that compute a batch."""
+        return int(native.llama_n_threads(self._handle))
+
+    def use_threads(self, threads: int) -> None:
+        """Compute with so many threads from the next batch on."""
+        native.llama_set_n_threads(self._handle, threads, threads)
+
+    @property
     def shares(self) -> bool:
         """Whether sequences may hold cells in common, and be cut at any place."""
         return self._model.shares_cells

@@ -48,6 +48,15 @@ class Encoder:
         self._batch = Batch(parameters.batch_tokens)
         self.vector_size = int(native.llama_model_n_embd_out(model.handle))
 
+    @property
+    def threads(self) -> int:
+        """Threads that compute a batch."""
+        return int(native.llama_n_threads(self._handle))
+
+    def use_threads(self, threads: int) -> None:
+        """Compute with so many threads from the next batch on."""
+        native.llama_set_n_threads(self._handle, threads, threads)
+
     def encode(self, texts: Sequence[Sequence[int]]) -> list[bytes]:
         """Return the vector of each text, of length 1, as little-endian floats.
 

@@ -12,9 +12,10 @@ from appliance.engine.pool.claims import Claims
 from appliance.engine.pool.door import PooledEngine
 from appliance.engine.pool.offer import Offer
 from appliance.engine.pool.seat import Seat, TakenOut
+from appliance.engine.pool.shares import share_of
 from appliance.engine.supervisor import Crash
 from appliance.errors import NoRoomError
-from appliance.settings import EngineSettings, ModelSettings
+from appliance.settings import EngineSettings, ModelSettings, engine_threads
 from bundleformat.digest import Sha256
 from bundleformat.errors import Error
 
@@ -158,7 +159,16 @@ class EnginePool:
             engine=self._engine,
             models=self._models,
             on_crash=self._on_crash,
+            on_work=self._share_threads,
         )
+
+    def _share_threads(self) -> None:
+        """Give every engine that works now its share; who is idle has none to spare."""
+        seats = [*self._seats.values(), *self._retiring.values()]
+        working = [seat for seat in seats if seat.working]
+        threads = share_of(engine_threads(self._engine), working=len(working))
+        for seat in working:
+            seat.use_threads(threads)
 
     async def _keep(self) -> None:
         while True:
@@ -166,6 +176,7 @@ class EnginePool:
             now_s = asyncio.get_running_loop().time()
             for seat in self._seats.values():
                 self._look_after(seat, now_s=now_s)
+            self._share_threads()
 
     def _look_after(self, seat: Seat, *, now_s: float) -> None:
         if seat.busy:

@@ -27,7 +27,7 @@ from appliance.errors import (
     NoRoomError,
     OverloadedError,
 )
-from appliance.settings import EngineSettings, ModelSettings
+from appliance.settings import EngineSettings, ModelSettings, engine_threads
 from bundleformat.errors import Error
 
 RETRY_MIN_S = 1.0
@@ -74,6 +74,7 @@ class Seat:
         engine: The limits of its engine.
         models: The limits of the pool.
         on_crash: Told of every crash and of every start that failed.
+        on_work: Told whenever an engine may have begun to work.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Seat:
         engine: EngineSettings,
         models: ModelSettings,
         on_crash: Callable[[Offer, Crash], object],
+        on_work: Callable[[], object],
     ) -> None:
         self.offer = offer
         self.endings = Endings()
@@ -93,6 +95,8 @@ class Seat:
         self._settings = engine
         self._models = models
         self._on_crash = on_crash
+        self._on_work = on_work
+        self._threads = engine_threads(engine)
         self._crashes = CrashWindow(
             limit=models.crash_limit, window_s=models.crash_window_s
         )
@@ -150,6 +154,18 @@ class Seat:
         return self._visitors > 0 or (engine is not None and engine.open_requests > 0)
 
     @property
+    def working(self) -> bool:
+        """Whether an engine computes here, or will in a moment."""
+        starts = self.loading and not self._claiming
+        return starts or (self._engine is not None and self.busy)
+
+    def use_threads(self, threads: int) -> None:
+        """Have the engine compute with so many threads, now and whenever it starts."""
+        self._threads = threads
+        if self._engine is not None:
+            self._engine.use_threads(threads)
+
+    @property
     def used_s(self) -> float:
         """When it was last used, by the clock of the event loop."""
         return self._used_s
@@ -191,6 +207,7 @@ class Seat:
             self._check_loaded(task)
         if self._engine is None:
             raise EngineUnavailableError("the engine was closed")
+        self._on_work()
         return self._engine
 
     def load(self) -> "asyncio.Task[None]":
@@ -274,6 +291,7 @@ class Seat:
             return
         try:
             claim = await self._claim_room()
+            self._on_work()
             engine = self._new_engine()
             try:
                 await engine.start()
@@ -312,13 +330,15 @@ class Seat:
         self._failure = Failure(error=error, until_s=now_s + wait_s, wait_s=wait_s)
 
     def _new_engine(self) -> EngineSupervisor:
-        return EngineSupervisor(
+        engine = EngineSupervisor(
             *self.offer.paths,
             settings=self._settings,
             on_crash=self._crashed,
             check=self.offer.check,
             endings=self.endings,
         )
+        engine.use_threads(self._threads)
+        return engine
 
     def _crashed(self, crash: Crash) -> None:
         self._on_crash(self.offer, crash)

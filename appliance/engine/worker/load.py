@@ -55,6 +55,7 @@ def load(
     service = Service(
         channel,
         scheduler=Scheduler(context, limits=limits, pace=pace, public=public),
+        compute=context,
         prompter=prompter,
         limits=limits,
         clock=clock,

@@ -34,6 +34,17 @@ class Channel(Protocol):
         """Send one frame."""
 
 
+class Compute(Protocol):
+    """What computes the batches, as far as its threads go."""
+
+    @property
+    def threads(self) -> int:
+        """Threads that compute a batch."""
+
+    def use_threads(self, threads: int) -> None:
+        """Compute with so many threads from the next batch on."""
+
+
 class Service:
     """The loop between one channel and one scheduler."""
 
@@ -42,12 +53,14 @@ class Service:
         channel: Channel,
         *,
         scheduler: Scheduler,
+        compute: Compute,
         prompter: Prompter,
         limits: Limits,
         clock: Clock,
     ) -> None:
         self._channel = channel
         self._scheduler = scheduler
+        self._compute = compute
         self._prompter = prompter
         self._limits = limits
         self._clock = clock
@@ -85,6 +98,8 @@ class Service:
                 self._scheduler.start(order.request_id)
             case wire.Cancel():
                 self._cancel(order.request_id)
+            case wire.UseThreads():
+                self._compute.use_threads(order.threads)
             case wire.AskStats():
                 self._channel.send(self._stats())
             case wire.PrepareInputs():
@@ -168,6 +183,7 @@ class Service:
             drafts_kept=counts.drafts_kept,
             steps=counts.steps,
             preemptions=counts.preemptions,
+            threads=self._compute.threads,
         )
 
 

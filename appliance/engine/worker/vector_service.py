@@ -74,6 +74,8 @@ class VectorService:
                 self._queue.start(order.request_id)
             case wire.Cancel():
                 self._cancel(order.request_id)
+            case wire.UseThreads():
+                self._encoder.use_threads(order.threads)
             case wire.AskStats():
                 self._channel.send(self._stats())
             case wire.Prepare():
@@ -153,6 +155,7 @@ class VectorService:
             drafts_kept=0,
             steps=self._steps,
             preemptions=0,
+            threads=self._encoder.threads,
         )
 
 

@@ -279,6 +279,32 @@ def test_two_models_load_at_once_if_there_is_room_for_both(
     play(three, story)
 
 
+def test_models_that_work_at_once_share_the_threads_of_the_host(
+    three: tuple[Path, ...],
+) -> None:
+    async def story(pool: Pool) -> None:
+        await pool.ask("a")
+        assert await pool.threads("a") == 2
+        running = stream(pool.engine("a"), "running")
+        await anext(running)
+        pool.stop("a")
+        await pool.ask("b")
+        assert await pool.threads("b") == 1
+        pool.go_on("a")
+        assert await pool.threads("a") == 1
+        await running.aclose()
+        await until(lambda: not pool.supervisor("a").open_requests)
+        await pool.ask("b")
+        assert await pool.threads("b") == 2
+        # A process that is started again keeps to its share.
+        os.kill(pool.pid("b"), signal.SIGKILL)
+        await crashed(pool, 1)
+        await until(lambda: pool.supervisor("b").ready)
+        assert await pool.threads("b") == 2
+
+    play(three[:2], story, threads=2)
+
+
 def test_a_pool_that_is_closed_during_a_load_leaves_nothing(
     three: tuple[Path, ...],
 ) -> None:
