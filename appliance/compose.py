@@ -13,7 +13,9 @@ from sqlalchemy import Connection
 
 from appliance.clock import Clock, SystemClock
 from appliance.db.session import database_faults, open_database, reader
-from appliance.engine.pool.file_sizes import FileSizes
+from appliance.engine.planning.orders import margins
+from appliance.engine.planning.planned_budget import PlannedBudget
+from appliance.engine.planning.planner import Planner
 from appliance.engine.supervisor import EngineSupervisor
 from appliance.environments.install import EnvironmentInstaller
 from appliance.home import PEPPER_BYTES, Home
@@ -109,11 +111,13 @@ def live_host(host: OpenHost, *, ledger: LedgerWriter) -> "LiveHost":
     """Return what serves requests of ``host``; its engines are not started yet."""
     from appliance.live_host import LiveHost  # noqa: PLC0415 - see ``application``
 
+    planner = Planner(margins(host.settings.engine))
     return LiveHost(
         host,
         store=Store(host.home.store),
         core=core_files(),
-        budget=FileSizes(),
+        budget=PlannedBudget(planner, settings=host.settings.engine),
+        planner=planner,
         record=ledger.submit,
     )
 

@@ -28,6 +28,8 @@
     ├── DeadlineError               the request's time is over
     ├── AuditUnavailableError       the ledger cannot write, so nothing is served
     ├── EngineUnavailableError      the engine process is down or restarting
+    │   └── ProbeDiedError              a process that only measured the model died
+    ├── InsufficientMemoryError     a load would take more memory than there is
     └── HostNotReadyError           not commissioned, or another process holds it
 
 HTTP error bodies follow the OpenAI shape; ``error_type`` is its ``type`` and
@@ -346,6 +348,74 @@ class EngineUnavailableError(FaultError):
     code = "engine-unavailable"
     http_status = 503
     error_type: ClassVar[str] = "server_error"
+
+
+class ProbeDiedError(EngineUnavailableError):
+    """The process that was to say what a model takes died on it.
+
+    Attributes:
+        process_status: Its exit status; negative: the signal.
+    """
+
+    code = "probe-died"
+
+    def __init__(self, *, process_status: int, where: str = "") -> None:
+        self.process_status = process_status
+        super().__init__(
+            "the memory probe died on this model",
+            where=where,
+            actual=f"exit status {process_status}",
+        )
+
+
+class InsufficientMemoryError(FaultError):
+    """A model was not loaded, because it would take more memory than there is.
+
+    Attributes:
+        device: Whose memory: ``host``, or the name of a GPU.
+        needed_bytes: What the load takes of it.
+        allowed_bytes: What it may take, the margin taken off.
+        limit: What sets that limit, in words.
+        fitting: Context tokens, sequences and cells that would fit, or None.
+    """
+
+    code = "insufficient-memory"
+    http_status = 503
+    error_type: ClassVar[str] = "server_error"
+
+    def __init__(
+        self,
+        *,
+        device: str,
+        needed_bytes: int,
+        allowed_bytes: int,
+        limit: str,
+        fitting: tuple[int, int, int] | None = None,
+        where: str = "",
+    ) -> None:
+        self.device = device
+        self.needed_bytes = needed_bytes
+        self.allowed_bytes = allowed_bytes
+        self.limit = limit
+        self.fitting = fitting
+        super().__init__(
+            "the model would take more memory than there is",
+            where=where,
+            expected=f"at most {allowed_bytes:,} bytes of {device} memory ({limit}, "
+            "less the margin)",
+            actual=f"{needed_bytes:,} bytes",
+            hint=_memory_hint(fitting),
+        )
+
+
+def _memory_hint(fitting: tuple[int, int, int] | None) -> str:
+    if fitting is None:
+        return "Free memory, or choose a smaller model."
+    context, sequences, cells = fitting
+    return (
+        "This would fit, in the section [engine] of sallyport.toml: "
+        f"context_tokens = {context}, sequences = {sequences}, cells = {cells}."
+    )
 
 
 class HostNotReadyError(FaultError):

@@ -14,6 +14,7 @@ from functools import partial
 
 from appliance.crash_book import CrashBook
 from appliance.db.session import StandingReader
+from appliance.engine.planning.planner import Planner
 from appliance.engine.pool.budget import MemoryBudget
 from appliance.engine.pool.offer import Offer
 from appliance.engine.pool.pool import EnginePool
@@ -44,6 +45,7 @@ class LiveHost:
         store: Store,
         core: CoreFiles,
         budget: MemoryBudget,
+        planner: Planner | None = None,
         record: Callable[[Draft], object],
     ) -> None:
         self._host = host
@@ -57,6 +59,7 @@ class LiveHost:
             budget=budget,
             drain_s=host.settings.server.drain_s,
             on_crash=self._crashes.crashed,
+            planner=planner,
         )
         self._snapshot: Snapshot | None = None
         self._view: HostView | None = None

@@ -149,6 +149,40 @@ class EngineSettings(_Section):
             "0 is one less than the cores",
         ),
     ] = 0
+    cache_type: Annotated[
+        Literal["f16", "q8_0", "auto"],
+        Field(
+            description="how keys and values are kept; q8_0 rounds them and takes half "
+            "the room, auto lets `model calibrate` choose"
+        ),
+    ] = "f16"
+    flash_attention: Annotated[
+        Literal["on", "off", "auto"],
+        Field(
+            description="whether attention is computed in pieces; auto lets `model "
+            "calibrate` choose, and llama.cpp where nothing was measured"
+        ),
+    ] = "auto"
+    gpu_layers: Annotated[
+        int,
+        Field(
+            ge=-1,
+            le=4_096,
+            description="layers on a GPU, where there is one; -1 is as many as fit",
+        ),
+    ] = -1
+    memory_margin_bytes: Annotated[
+        int,
+        Field(
+            ge=2**24,
+            le=2**50,
+            description="bytes of memory that a load leaves to everybody else",
+        ),
+    ] = 2**28
+    gpu_margin_bytes: Annotated[
+        int,
+        Field(ge=2**24, le=2**50, description="bytes of each GPU that a load leaves"),
+    ] = 2**30
     load_timeout_s: Annotated[
         Count, Field(description="seconds for a model to load")
     ] = 300

@@ -10,10 +10,12 @@ from appliance.errors import (
     AuthenticationError,
     ContextLengthError,
     DeadlineError,
+    InsufficientMemoryError,
     ModelUnavailableError,
     NoRoomError,
     OverloadedError,
     PolicyDeniedError,
+    ProbeDiedError,
     RateLimitError,
     RequestRefusedError,
 )
@@ -40,6 +42,10 @@ MADE: dict[type[Error], Error] = {
     ContextLengthError: ContextLengthError(
         limit_tokens=8, prompt_tokens=9, new_tokens=1
     ),
+    InsufficientMemoryError: InsufficientMemoryError(
+        device="host", needed_bytes=3, allowed_bytes=2, limit="available memory"
+    ),
+    ProbeDiedError: ProbeDiedError(process_status=-6),
     NoRoomError: NoRoomError(
         needed_bytes=9, free_bytes=1, engines=2, most_engines=2, retry_after_s=3
     ),

@@ -150,7 +150,7 @@ def test_no_setting_switches_a_limit_off(
     with pytest.raises(ValidationError):
         section_of_settings.model_validate({"unlimited": True})
     # Of these 0 is a choice, and a list of names is no number.
-    chosen = {"host", "port", "threads", "keep_alive_s", "pinned"}
+    chosen = {"host", "port", "threads", "gpu_layers", "keep_alive_s", "pinned"}
     bounded = set(section_of_settings.model_fields) - chosen
     for name in bounded:
         nothing = () if name in MAY_BE_NONE else (0,)

@@ -9,13 +9,18 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from appliance.errors import EngineUnavailableError
 
 REAP_POLL_S = 0.01
 """How often a killed process is looked at until it is gone."""
 
-_WORKER = "appliance.engine.worker"
+WORKER = "appliance.engine.worker"
+"""The program that serves a model."""
+
+PROBE = "appliance.engine.worker.probe"
+"""The program that says what a load would take."""
 
 _ENVIRONMENT = {
     "LANG": "C.UTF-8",
@@ -26,22 +31,24 @@ _ENVIRONMENT = {
 
 
 class Process:
-    """A started worker and our end of its socket.
+    """A started child and our end of its socket.
 
-    The caller MUST ``end`` it, whatever becomes of the connection.
+    ``module`` is the program. It is given the number of its end, our process id,
+    and ``arguments``. The caller MUST ``end`` it, whatever becomes of the
+    connection.
 
     Raises:
         EngineUnavailableError: The host cannot start a process.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, module: str = WORKER, *arguments: str) -> None:
         try:
             self._ours, theirs = socket.socketpair()
         except OSError as error:
             raise _cannot_start(error) from error
         with theirs:
             try:
-                self._process = _spawn(theirs)
+                self._process = _spawn(theirs, module, arguments)
             except OSError as error:
                 self._ours.close()
                 raise _cannot_start(error) from error
@@ -67,16 +74,19 @@ class Process:
         return status
 
 
-def _spawn(theirs: socket.socket) -> subprocess.Popen[bytes]:
-    """Start a worker, in a session of its own, with its end of the socket."""
+def _spawn(
+    theirs: socket.socket, module: str, arguments: Sequence[str]
+) -> subprocess.Popen[bytes]:
+    """Start a child, in a session of its own, with its end of the socket."""
     return subprocess.Popen(  # noqa: S603  # our own interpreter and module
         [
             sys.executable,
             "-I",
             "-m",
-            _WORKER,
+            module,
             str(theirs.fileno()),
             str(os.getpid()),
+            *arguments,
         ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

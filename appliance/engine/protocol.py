@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 import msgspec
 
+from appliance.engine.planning.choices import CacheType, FlashAttention
+from appliance.engine.planning.memory import Footprint, Loaded
 from appliance.engine.port import FinishReason, Message, Sampling
 from appliance.engine.scheduling.admission import Limits
 from bundleformat.errors import LimitExceededError, MalformedError
@@ -33,7 +35,9 @@ class Load(Frame, frozen=True, kw_only=True, tag=True):
     """First frame: the files of the model, in order, and its hard limits.
 
     ``shared_prompts`` are the system prompts that all tenants may have computed
-    for each other.
+    for each other. How the cache is kept, and what is put on a GPU or mapped, is
+    chosen by whoever measured. A probe is sent the very frame that an engine
+    process would be.
     """
 
     model_paths: tuple[str, ...]
@@ -41,6 +45,10 @@ class Load(Frame, frozen=True, kw_only=True, tag=True):
     threads: int
     step_s: float
     shared_prompts: tuple[str, ...] = ()
+    cache_type: CacheType = "f16"
+    flash_attention: FlashAttention = "auto"
+    gpu_layers: int = -1
+    mapped: bool = True
 
 
 class Prepare(Frame, frozen=True, kw_only=True, tag=True):
@@ -93,7 +101,7 @@ class AskStats(Frame, frozen=True, kw_only=True, tag=True):
 
 
 class Ready(Frame, frozen=True, kw_only=True, tag=True):
-    """The model is loaded; these are the limits that hold for it.
+    """The model is loaded; these are the limits that hold for it, and its memory.
 
     ``longest_token_bytes`` bounds the text that one token stands for; None says
     that a token of this vocabulary may stand for a text of any length.
@@ -106,7 +114,14 @@ class Ready(Frame, frozen=True, kw_only=True, tag=True):
     sequences: int
     batch_tokens: int
     longest_token_bytes: int | None
+    loaded: Loaded
     vector_size: int | None = None
+
+
+class Measured(Frame, frozen=True, kw_only=True, tag=True):
+    """What a load would take; a probe's answer to ``Load``."""
+
+    footprint: Footprint
 
 
 class LoadFailed(Frame, frozen=True, kw_only=True, tag=True):
@@ -215,6 +230,7 @@ Order = Load | Prepare | PrepareInputs | Start | Cancel | UseThreads | AskStats
 
 Report = (
     Ready
+    | Measured
     | LoadFailed
     | Prepared
     | TooLong

@@ -19,9 +19,11 @@ from appliance.engine.client import EngineClient
 from appliance.engine.embedding import Inputs, Vectors
 from appliance.engine.endings import Endings
 from appliance.engine.launch import Process
+from appliance.engine.planning.choices import Choice
+from appliance.engine.planning.orders import load_order, margins
+from appliance.engine.planning.planner import Plan, Planner, difference
 from appliance.engine.port import Message, Piece, Sampling, Ticket, Usage
-from appliance.engine.scheduling.admission import Limits
-from appliance.errors import EngineUnavailableError
+from appliance.errors import EngineUnavailableError, ProbeDiedError
 from appliance.settings import EngineSettings, engine_threads
 from bundleformat.errors import Error
 
@@ -75,6 +77,8 @@ class EngineSupervisor:
             An ``Error`` it raises fails that start, and no process is made.
         endings: Where it is remembered what requests used; may be another
             supervisor's, of the same model and gone.
+        planner: Says whether there is memory enough for a start, and how to load.
+        choice: What was measured to be best for this model on this host.
     """
 
     def __init__(
@@ -84,11 +88,15 @@ class EngineSupervisor:
         on_crash: Callable[[Crash], object] = lambda _crash: None,
         check: Callable[[], Awaitable[None]] = _nothing_to_check,
         endings: Endings | None = None,
+        planner: Planner | None = None,
+        choice: Choice | None = None,
     ) -> None:
         self._model_paths = model_paths
         self._settings = settings
         self._on_crash = on_crash
         self._check = check
+        self._planner = planner or Planner(margins(settings))
+        self._choice = choice
         self._client: EngineClient | None = None
         self._process: Process | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -315,12 +323,14 @@ class EngineSupervisor:
         """Check, start a process and have it load the model, or leave nothing."""
         self._exit_status, self._died = 0, False
         await self._check()
+        plan = await self._plan()
         process = self._process = Process()
         client: EngineClient | None = None
         try:
             async with asyncio.timeout(self._settings.load_timeout_s):
                 client = await self._connect(process)
-                self._limits = await client.load(self._order())
+                self._limits = await client.load(plan.order)
+            self._planner.check_loaded(plan, self._limits.loaded)
         except BaseException as error:
             self._died = client is not None and client.process_ended
             if client is not None:
@@ -333,8 +343,23 @@ class EngineSupervisor:
                     "the model did not load in time", where=str(self._model_paths[0])
                 ) from error
             raise
+        _log.info("model loaded: %s", difference(plan, self._limits.loaded))
         self._client = client
         return client
+
+    async def _plan(self) -> Plan:
+        """Return how to load; a process that dies on the model dies even here."""
+        order = load_order(
+            self._model_paths,
+            self._settings,
+            threads=self._threads,
+            choice=self._choice,
+        )
+        try:
+            return await self._planner.plan(order)
+        except ProbeDiedError as error:
+            self._exit_status, self._died = error.process_status, True
+            raise
 
     async def _connect(self, process: Process) -> EngineClient:
         reader, writer = await process.connect()
@@ -345,38 +370,9 @@ class EngineSupervisor:
             reply_timeout_s=self._settings.reply_timeout_s,
         )
 
-    def _order(self) -> wire.Load:
-        settings = self._settings
-        return wire.Load(
-            model_paths=tuple(str(path) for path in self._model_paths),
-            limits=_limits(settings),
-            threads=self._threads,
-            step_s=settings.step_ms / 1_000,
-            shared_prompts=settings.shared_prompts,
-        )
-
     async def _reap(self) -> None:
         """End the process, and note how it ended."""
         # Forgotten only when it is gone: who cancels this calls it again.
         if self._process is not None:
             self._exit_status = await self._process.end()
             self._process = None
-
-
-def _limits(settings: EngineSettings) -> Limits:
-    """Return the limits that the settings name, before the model narrows them."""
-    return Limits(
-        context_tokens=settings.context_tokens,
-        cells=settings.cells,
-        sequences=settings.sequences,
-        batch_tokens=settings.batch_tokens,
-        queued_requests=settings.queued_requests,
-        queue_timeout_s=settings.queue_timeout_s,
-        default_max_tokens=settings.default_max_tokens,
-        spare_sequences=settings.spare_sequences,
-        cached_sequences=settings.cached_sequences,
-        draft_tokens=settings.draft_tokens,
-        spill_bytes=settings.spill_bytes,
-        input_tokens=settings.input_tokens,
-        request_tokens=settings.request_tokens,
-    )

@@ -49,6 +49,7 @@ def trial_load(
     Raises:
         EngineUnavailableError: This host cannot load it, whatever its signature
             says; nothing became visible.
+        InsufficientMemoryError: It would take more memory than this host has.
     """
     with database_faults(host.database), reader(host.database).begin() as connection:
         served = {model.sha256 for model in catalogue.active_models(connection)}

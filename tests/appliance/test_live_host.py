@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from appliance.compose import core_files
+from appliance.engine.planning.choices import Choice
 from appliance.engine.pool.budget import Need
 from appliance.engine.pool.seat import TakenOut
 from appliance.errors import HostNotReadyError, ModelUnavailableError
@@ -45,7 +46,8 @@ class HeldBudget(FixedBudget):
 
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def need(self, *paths: Path) -> Need:
+    async def need(self, *paths: Path, choice: Choice | None = None) -> Need:
+        assert choice is None
         await self.gate.wait()
         return await super().need(*paths)
 

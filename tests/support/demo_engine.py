@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from appliance.engine.planning.orders import margins
+from appliance.engine.planning.planner import Planner
 from appliance.engine.port import Engine, Message, Piece, Sampling, Ticket
 from appliance.engine.supervisor import EngineSupervisor
 from appliance.settings import EngineSettings
@@ -24,12 +26,16 @@ GREEDY = Sampling(temperature=0)
 RAMBLING = Sampling(temperature=2.0, seed=11, max_tokens=480)
 """Draws nearly at random, so the end token comes late: an answer to interrupt."""
 
+PLANNER = Planner(margins(EngineSettings()))
+"""Remembers what it measured, as a server does; most tests load the same model."""
+
 
 @contextlib.asynccontextmanager
 async def running(*models: Path, **settings: Any) -> AsyncIterator[EngineSupervisor]:
     """A started engine with one compute thread, closed afterwards."""
     chosen = EngineSettings.model_validate({"threads": 1, **settings})
-    engine = EngineSupervisor(*(models or (DEMO_MODEL,)), settings=chosen)
+    paths = models or (DEMO_MODEL,)
+    engine = EngineSupervisor(*paths, settings=chosen, planner=PLANNER)
     await engine.start()
     try:
         yield engine

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from appliance.engine.planning.choices import Choice
 from appliance.engine.pool.budget import Need
 from appliance.engine.pool.door import PooledEngine
 from appliance.engine.pool.offer import Offer
@@ -36,7 +37,8 @@ class FixedBudget:
     available: int = 100 * SIZE
     needs: dict[str, int] = field(default_factory=dict)
 
-    async def need(self, *paths: Path) -> Need:
+    async def need(self, *paths: Path, choice: Choice | None = None) -> Need:
+        assert choice is None
         # All of it counts as mapped, so that loading changes nothing of what is
         # available: the room is what this says, whatever the real host has.
         size = self.needs.get(paths[0].stem, SIZE)

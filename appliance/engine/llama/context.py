@@ -17,10 +17,13 @@ from collections.abc import Callable, Sequence
 import llama_cpp.llama_cpp as native
 
 from appliance.engine.llama.batch import Batch
+from appliance.engine.llama.footprint import is_exact, memory_of, open_context
 from appliance.engine.llama.model import Model
-from appliance.engine.llama.parameters import Parameters, context_params
+from appliance.engine.llama.parameters import Parameters
 from appliance.engine.llama.sampler import Sampler
+from appliance.engine.planning.memory import Memory
 from appliance.engine.port import Sampling
+from appliance.engine.scheduling.admission import Limits
 from appliance.engine.scheduling.decoder import Slice
 from appliance.errors import EngineUnavailableError
 
@@ -38,10 +41,9 @@ class Context:
     """
 
     def __init__(self, model: Model, parameters: Parameters) -> None:
-        params = context_params(parameters)
-        self._handle = native.llama_init_from_model(model.handle, params)
-        if not self._handle or native.llama_n_ctx(self._handle) < parameters.cells:
-            raise EngineUnavailableError("llama.cpp cannot make a context of that size")
+        self._opened = open_context(model.handle, parameters)
+        self._exact = is_exact(self._opened)
+        self._handle = self._opened.handle
         self._memory = native.llama_get_memory(self._handle)
         if not self._memory:
             raise EngineUnavailableError("this model remembers no text that it writes")
@@ -63,6 +65,10 @@ class Context:
     def shares(self) -> bool:
         """Whether sequences may hold cells in common, and be cut at any place."""
         return self._model.shares_cells
+
+    def memory(self, limits: Limits) -> Memory:
+        """Return what this context, its model and work within ``limits`` take."""
+        return memory_of(self._opened, limits, exact=self._exact)
 
     def open(
         self,

@@ -16,8 +16,10 @@ import llama_cpp.llama_cpp as native
 import numpy as np
 
 from appliance.engine.llama.batch import Batch
+from appliance.engine.llama.footprint import is_exact, memory_of, open_context
 from appliance.engine.llama.model import Model
-from appliance.engine.llama.parameters import Parameters, context_params
+from appliance.engine.llama.parameters import Parameters
+from appliance.engine.planning.memory import Memory
 from appliance.engine.scheduling.decoder import Slice
 from appliance.errors import EngineUnavailableError
 
@@ -35,10 +37,9 @@ class Encoder:
     """
 
     def __init__(self, model: Model, parameters: Parameters) -> None:
-        params = context_params(parameters)
-        self._handle = native.llama_init_from_model(model.handle, params)
-        if not self._handle:
-            raise EngineUnavailableError("llama.cpp cannot make a context of that size")
+        self._opened = open_context(model.handle, parameters)
+        self._exact = is_exact(self._opened)
+        self._handle = self._opened.handle
         if native.llama_n_ubatch(self._handle) < parameters.batch_tokens:
             raise EngineUnavailableError("llama.cpp cannot make batches of that size")
         # Encoders have none; a model that reads from left to right has one.
@@ -56,6 +57,10 @@ class Encoder:
     def use_threads(self, threads: int) -> None:
         """Compute with so many threads from the next batch on."""
         native.llama_set_n_threads(self._handle, threads, threads)
+
+    def memory(self) -> Memory:
+        """Return what this context and its model take now."""
+        return memory_of(self._opened, None, exact=self._exact)
 
     def encode(self, texts: Sequence[Sequence[int]]) -> list[bytes]:
         """Return the vector of each text, of length 1, as little-endian floats.

@@ -14,7 +14,7 @@ from typing import Any
 import llama_cpp.llama_cpp as native
 
 from appliance.engine.llama.log import Log
-from appliance.engine.llama.parameters import Parameters, model_params
+from appliance.engine.llama.parameters import Parameters, model_params, outline_params
 from appliance.errors import EngineUnavailableError
 
 _PIECE_BYTES = 256
@@ -45,16 +45,20 @@ class Model:
     """Weights and vocabulary of a model, from one file or from all its parts.
 
     Parts are given in order; their names say nothing, so files of a store do.
-    ``parameters`` are those of the context to come.
+    ``parameters`` are those of the context to come. Without ``weights`` it can be
+    measured and asked, but not run.
 
     Raises:
         EngineUnavailableError: llama.cpp cannot load it.
     """
 
-    def __init__(self, *paths: str, parameters: Parameters) -> None:
+    def __init__(
+        self, *paths: str, parameters: Parameters, weights: bool = True
+    ) -> None:
         self._log = Log()
         native.llama_backend_init()
-        self.handle = _load(paths, model_params(parameters))
+        params = (model_params if weights else outline_params)(parameters)
+        self.handle = _load(paths, params)
         if not self.handle:
             raise EngineUnavailableError(
                 "llama.cpp cannot load this model", actual=self._log.first

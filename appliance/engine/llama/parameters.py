@@ -8,19 +8,13 @@ Source: llama.h of the llama.cpp inside llama-cpp-python 0.3.36.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import llama_cpp.llama_cpp as native
 
 from appliance.engine import protocol as wire
+from appliance.engine.planning.choices import CacheType, FlashAttention
 from appliance.engine.scheduling.admission import Limits
 from appliance.engine.scheduling.vector_queue import VectorLimits
-
-CacheType = Literal["f16", "q8_0"]
-"""How keys and values are kept: in half precision, or in about half of that room."""
-
-FlashAttention = Literal["auto", "on", "off"]
-"""Whether attention is computed without its matrix in memory; llama.cpp's choice."""
 
 _CACHE_TYPES = {"f16": native.GGML_TYPE_F16, "q8_0": native.GGML_TYPE_Q8_0}
 
@@ -72,6 +66,10 @@ def parameters_for(order: wire.Load, limits: Limits) -> Parameters:
         outputs=max(limits.outputs, limits.resident_sequences),
         batch_tokens=limits.batch_tokens,
         threads=order.threads,
+        cache_type=order.cache_type,
+        flash_attention=order.flash_attention,
+        gpu_layers=order.gpu_layers,
+        mapped=order.mapped,
     )
 
 
@@ -86,6 +84,8 @@ def vector_parameters(order: wire.Load, limits: VectorLimits) -> Parameters:
         outputs=limits.input_tokens,
         batch_tokens=limits.input_tokens,
         threads=order.threads,
+        gpu_layers=order.gpu_layers,
+        mapped=order.mapped,
         embeddings=True,
     )
 
@@ -99,6 +99,14 @@ def model_params(parameters: Parameters) -> native.llama_model_params:
         if parameters.mapped
         else native.LLAMA_LOAD_MODE_NONE
     )
+    return params
+
+
+def outline_params(parameters: Parameters) -> native.llama_model_params:
+    """Return what loads all of a model but its weights, and allocates no cache."""
+    params = model_params(parameters)
+    params.load_mode = native.LLAMA_LOAD_MODE_NONE
+    params.no_alloc = True
     return params
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from appliance.engine.planning.choices import Choice
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Need:
@@ -27,10 +29,13 @@ class Need:
 class MemoryBudget(Protocol):
     """Where the pool gets its numbers from."""
 
-    async def need(self, *paths: Path) -> Need:
+    async def need(self, *paths: Path, choice: Choice | None = None) -> Need:
         """Return what an engine of the model in ``paths`` takes on this host.
 
+        ``choice`` says how it is to keep its cache.
+
         Raises:
+            ProbeDiedError: A process that was only to tell died on it.
             Error: It cannot be told; the model MUST NOT be loaded.
         """
 

@@ -99,6 +99,10 @@ class Claims:
             Error: It cannot be told how much memory there is.
         """
         while (decision := self._decide(need)).verdict is not Verdict.FITS:
+            if not self._claims:
+                # Nobody could make room. Whoever plans the load refuses it better:
+                # with the numbers, and with what would fit.
+                break
             if decision.verdict is Verdict.NEVER or not holder.wanted:
                 raise self.no_room(need)
             if decision.unload:

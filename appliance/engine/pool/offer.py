@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from appliance.engine.planning.choices import Choice
 from bundleformat.digest import Sha256
 
 
@@ -18,6 +19,7 @@ class Offer:
         pinned: It is loaded whenever it can be, and never unloaded for another.
         check: Awaited before every start of an engine; an ``Error`` it raises fails
             that start.
+        choice: What was measured to be best for it on this host, or None.
     """
 
     sha256: Sha256
@@ -25,3 +27,4 @@ class Offer:
     paths: tuple[Path, ...]
     pinned: bool
     check: Callable[[], Awaitable[None]]
+    choice: Choice | None = None

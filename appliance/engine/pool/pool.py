@@ -7,6 +7,7 @@ and otherwise on the first request. What nobody has asked for long is unloaded.
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
 
+from appliance.engine.planning.planner import Planner
 from appliance.engine.pool.budget import MemoryBudget
 from appliance.engine.pool.claims import Claims
 from appliance.engine.pool.door import PooledEngine
@@ -35,6 +36,7 @@ class EnginePool:
         budget: Knows what a model needs and what the host has.
         drain_s: How long requests of a model may go on that is offered no more.
         on_crash: Told of every crash and of every start that failed.
+        planner: Plans the loads; without one each engine has its own.
     """
 
     def __init__(
@@ -45,7 +47,9 @@ class EnginePool:
         budget: MemoryBudget,
         drain_s: float,
         on_crash: Callable[[Offer, Crash], object],
+        planner: Planner | None = None,
     ) -> None:
+        self._planner = planner
         self._engine = engine
         self._models = models
         self._drain_s = drain_s
@@ -160,6 +164,7 @@ class EnginePool:
             models=self._models,
             on_crash=self._on_crash,
             on_work=self._share_threads,
+            planner=self._planner,
         )
 
     def _share_threads(self) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from appliance.engine.endings import Endings
+from appliance.engine.planning.planner import Planner
 from appliance.engine.pool.budget import MemoryBudget, Need
 from appliance.engine.pool.claims import Claim, Claims, Stage
 from appliance.engine.pool.crashes import CrashWindow
@@ -26,6 +27,7 @@ from appliance.errors import (
     ModelUnavailableError,
     NoRoomError,
     OverloadedError,
+    ProbeDiedError,
 )
 from appliance.settings import EngineSettings, ModelSettings, engine_threads
 from bundleformat.errors import Error
@@ -75,6 +77,7 @@ class Seat:
         models: The limits of the pool.
         on_crash: Told of every crash and of every start that failed.
         on_work: Told whenever an engine may have begun to work.
+        planner: Plans its loads.
     """
 
     def __init__(
@@ -87,7 +90,9 @@ class Seat:
         models: ModelSettings,
         on_crash: Callable[[Offer, Crash], object],
         on_work: Callable[[], object],
+        planner: Planner | None = None,
     ) -> None:
+        self._planner = planner
         self.offer = offer
         self.endings = Endings()
         self._budget = budget
@@ -309,12 +314,21 @@ class Seat:
 
     async def _claim_room(self) -> Claim:
         if self._need is None:
-            self._need = await self._budget.need(*self.offer.paths)
+            self._need = await self._ask_need()
         self._claiming = True
         try:
             return await self._claims.claim(self, self._need)
         finally:
             self._claiming = False
+
+    async def _ask_need(self) -> Need:
+        try:
+            return await self._budget.need(*self.offer.paths, choice=self.offer.choice)
+        except ProbeDiedError as error:
+            self._crashed(
+                Crash(exit_status=error.process_status, restarts=0, died=True)
+            )
+            raise
 
     def _loaded(self, task: "asyncio.Task[None]") -> None:
         self._loading = None
@@ -336,6 +350,8 @@ class Seat:
             on_crash=self._crashed,
             check=self.offer.check,
             endings=self.endings,
+            planner=self._planner,
+            choice=self.offer.choice,
         )
         engine.use_threads(self._threads)
         return engine

@@ -16,6 +16,7 @@ from appliance.engine.worker.prompt import Prompter
 from appliance.engine.worker.service import Channel, Service
 from appliance.engine.worker.shared_prompts import shared_beginnings
 from appliance.engine.worker.template import ChatTemplate
+from appliance.engine.worker.vitals import read_loaded
 
 
 class Loop(Protocol):
@@ -66,6 +67,7 @@ def load(
         sequences=limits.sequences,
         batch_tokens=limits.batch_tokens,
         longest_token_bytes=prompter.longest_token_bytes,
+        loaded=read_loaded(context.memory(limits)),
     )
     return service, ready
 

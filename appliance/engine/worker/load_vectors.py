@@ -16,6 +16,7 @@ from appliance.engine.scheduling.vector_queue import VectorLimits, VectorQueue
 from appliance.engine.worker.inputs import InputReader
 from appliance.engine.worker.service import Channel
 from appliance.engine.worker.vector_service import VectorService
+from appliance.engine.worker.vitals import read_loaded
 from appliance.errors import EngineUnavailableError
 
 INPUTS_OF_A_BATCH = 64
@@ -52,6 +53,7 @@ def load_vectors(
         sequences=order.limits.sequences,
         batch_tokens=limits.paced_tokens,
         longest_token_bytes=model.longest_token_bytes(),
+        loaded=read_loaded(encoder.memory()),
         vector_size=encoder.vector_size,
     )
     return service, ready

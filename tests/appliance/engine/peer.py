@@ -9,9 +9,13 @@ from appliance.engine import protocol as wire
 from appliance.engine.client import EngineClient
 from appliance.engine.endings import Endings
 from appliance.engine.line import AT_ONCE_BYTES
+from appliance.engine.planning.memory import HOST, DeviceMemory, Loaded, Memory
 from appliance.engine.port import Message, Sampling, Ticket
 from appliance.engine.scheduling.admission import Limits
 
+LOADED = Loaded(
+    memory=Memory(host=DeviceMemory(device=HOST)), resident_bytes=1, anonymous_bytes=1
+)
 LOAD = wire.Load(
     model_paths=("model.gguf",),
     limits=Limits(
@@ -36,6 +40,7 @@ READY = wire.Ready(
     sequences=LOAD.limits.sequences,
     batch_tokens=32,
     longest_token_bytes=8,
+    loaded=LOADED,
 )
 
 

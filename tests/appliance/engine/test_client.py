@@ -18,7 +18,14 @@ from appliance.errors import (
     OverloadedError,
     RequestRefusedError,
 )
-from tests.appliance.engine.peer import PLACES, Pair, connected, prepared, with_pair
+from tests.appliance.engine.peer import (
+    LOADED,
+    PLACES,
+    Pair,
+    connected,
+    prepared,
+    with_pair,
+)
 
 
 def test_messages_that_cannot_fit_are_refused_and_nothing_is_sent() -> None:
@@ -41,6 +48,7 @@ def test_messages_that_cannot_fit_are_refused_and_nothing_is_sent() -> None:
         sequences=2,
         batch_tokens=32,
         longest_token_bytes=8,
+        loaded=LOADED,
     )
     with_pair(run, ready=ready)
 
@@ -58,6 +66,7 @@ def test_vocabulary_without_a_longest_token_refuses_nothing_by_size() -> None:
         sequences=2,
         batch_tokens=32,
         longest_token_bytes=None,
+        loaded=LOADED,
     )
     with_pair(run, ready=ready)
 

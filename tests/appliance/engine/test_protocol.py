@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.engine import protocol as wire
+from appliance.engine.planning.memory import Ceiling, Footprint, Gpu
 from appliance.engine.port import Message, Sampling
 from bundleformat.errors import LimitExceededError, MalformedError
+from tests.appliance.engine.peer import LOADED
 
 PREPARE = wire.Prepare(
     request_id="r-1",
@@ -39,6 +41,19 @@ REPORTS: tuple[wire.Report, ...] = (
         sequences=3,
         batch_tokens=4,
         longest_token_bytes=None,
+        loaded=LOADED,
+    ),
+    wire.Measured(
+        footprint=Footprint(
+            memory=LOADED.memory,
+            trained_tokens=1,
+            context_tokens=2,
+            cells=3,
+            sequences=4,
+            layers=5,
+            gpus=(Gpu(name="a", description="b", free_bytes=1, memory_bytes=2),),
+            ceilings=(Ceiling(name="c", left_bytes=-1),),
+        )
     ),
     wire.LoadFailed(problem="p"),
     wire.Embedded(

@@ -9,7 +9,7 @@ from tests.support.gguf_writer.model import TinyModel
 from tests.support.gguf_writer.tensors import add_tensors
 from tests.support.gguf_writer.vocabulary import add_vocabulary
 
-FILE_TYPES = {"f32": 0, "f16": 1, "q8_0": 7}
+FILE_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 7}
 """Values of ``general.file_type`` for each kind of weights."""
 
 NORM_EPSILON = 1e-5
