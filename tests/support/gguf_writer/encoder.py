@@ -11,6 +11,7 @@ ARCHITECTURES = ("bert",)
 """Those written here."""
 
 TOKEN_TYPES = 2
+"""Kinds of token that the vocabulary trained here knows."""
 
 
 def add_header(writer: gguf.GGUFWriter, model: TinyModel) -> None:
@@ -21,11 +22,13 @@ def add_header(writer: gguf.GGUFWriter, model: TinyModel) -> None:
     writer.add_causal_attention(value=False)
 
 
-def top_shapes(model: TinyModel, *, vocabulary: int) -> Iterator[tuple[str, Shape]]:
+def top_shapes(
+    model: TinyModel, *, vocabulary: int, token_types: int
+) -> Iterator[tuple[str, Shape]]:
     """Yield the tensors that belong to no layer."""
     width = model.embedding
     yield "token_embd.weight", (vocabulary, width)
-    yield "token_types.weight", (TOKEN_TYPES, width)
+    yield "token_types.weight", (token_types, width)
     yield "position_embd.weight", (model.context, width)
     yield from _norm("token_embd_norm", width)
 

@@ -20,6 +20,7 @@ class TinyModel:
         experts: Experts of one layer; ``experts_used`` of them see a token. Only
             mixtures have them.
         pooling: What makes one vector of an input; None is a model that writes.
+        chat_template: Its source; None is the one that ``tokenizer`` has, or none.
         tokenizer: A GGUF whose vocabulary the model gets; None trains one.
     """
 

@@ -11,7 +11,7 @@ from tests.support.gguf_writer import encoder
 from tests.support.gguf_writer.dense import Shape
 from tests.support.gguf_writer.families import writer_of
 from tests.support.gguf_writer.model import TinyModel
-from tests.support.gguf_writer.vocabulary import vocabulary_size
+from tests.support.gguf_writer.vocabulary import token_types, vocabulary_size
 
 QUANTIZED_COLUMNS = 32
 """Elements of one quantized block; rows must be whole blocks."""
@@ -44,7 +44,9 @@ def tensor_shapes(model: TinyModel) -> Iterator[tuple[str, Shape]]:
 def _top_shapes(model: TinyModel) -> Iterator[tuple[str, Shape]]:
     vocabulary = vocabulary_size(model)
     if model.architecture in encoder.ARCHITECTURES:
-        yield from encoder.top_shapes(model, vocabulary=vocabulary)
+        yield from encoder.top_shapes(
+            model, vocabulary=vocabulary, token_types=token_types(model)
+        )
         return
     yield "token_embd.weight", (vocabulary, model.embedding)
     yield "output_norm.weight", (model.embedding,)

@@ -1,27 +1,34 @@
 """The tokenizer of a model: trained here, or copied whole from another file."""
 
-import functools
 from pathlib import Path
 
 import gguf
 
 from tests.support.gguf_writer import encoder
 from tests.support.gguf_writer.model import TinyModel
+from tests.support.gguf_writer.tokenizer_keys import tokenizer_keys
 from tests.support.tokenizer import SPECIAL_TOKENS, train
 from tests.support.word_pieces import SPECIAL_PIECES, word_pieces
 
-_PREFIX = "tokenizer."
 _TOKENS = "tokenizer.ggml.tokens"
+_TYPE_COUNT = "tokenizer.ggml.token_type_count"
 _TEMPLATE = "tokenizer.chat_template"
 
 
 def vocabulary_size(model: TinyModel) -> int:
     """Return the number of tokens of ``model``."""
     if model.tokenizer is not None:
-        return len(_fields(model.tokenizer)[_TOKENS].data)
+        return len(tokenizer_keys(model.tokenizer)[_TOKENS].value)
     if model.architecture in encoder.ARCHITECTURES:
         return len(word_pieces())
     return len(train().tokens)
+
+
+def token_types(model: TinyModel) -> int:
+    """Return how many kinds of token an encoder of that vocabulary tells apart."""
+    if model.tokenizer is None:
+        return encoder.TOKEN_TYPES
+    return int(tokenizer_keys(model.tokenizer)[_TYPE_COUNT].value)
 
 
 def add_vocabulary(writer: gguf.GGUFWriter, model: TinyModel) -> None:
@@ -35,6 +42,8 @@ def add_vocabulary(writer: gguf.GGUFWriter, model: TinyModel) -> None:
         _add_byte_pairs(writer, model)
     if model.chat_template is not None:
         writer.add_chat_template(model.chat_template)
+    elif model.tokenizer is not None:
+        _copy_template(writer, model.tokenizer)
 
 
 def _add_byte_pairs(writer: gguf.GGUFWriter, model: TinyModel) -> None:
@@ -75,17 +84,13 @@ def _add_word_pieces(writer: gguf.GGUFWriter) -> None:
 
 
 def _copy(writer: gguf.GGUFWriter, source: Path) -> None:
-    """Copy every key of the tokenizer but the chat template, which is the model's."""
-    for name, field in _fields(source).items():
-        if name.startswith(_PREFIX) and not name.startswith(_TEMPLATE):
-            writer.add_key_value(
-                name,
-                field.contents(),
-                field.types[0],
-                sub_type=field.types[-1] if len(field.types) > 1 else None,
-            )
+    """Copy every key of the tokenizer but its chat templates."""
+    for name, held in tokenizer_keys(source).items():
+        if not name.startswith(_TEMPLATE):
+            writer.add_key_value(name, held.value, held.kind, sub_type=held.element)
 
 
-@functools.cache
-def _fields(source: Path) -> dict[str, gguf.ReaderField]:
-    return dict(gguf.GGUFReader(source).fields)
+def _copy_template(writer: gguf.GGUFWriter, source: Path) -> None:
+    held = tokenizer_keys(source).get(_TEMPLATE)
+    if held is not None:
+        writer.add_chat_template(held.value)
