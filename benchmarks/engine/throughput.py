@@ -21,8 +21,8 @@ from benchmarks.measure import Plan
 from benchmarks.report import Figure, Result
 
 USERS = (1, 4, 8, 16, 32)
-TOKENS = 48
-PROMPT_WORDS = 24
+TOKENS = 64
+PROMPT_WORDS = 16
 CELLS = 16_384
 SLOTS = 32
 
@@ -54,7 +54,7 @@ def run_small(plan: Plan) -> Result:
 
 def _run(plan: Plan, found: Peers, model: Path, *, name: str) -> Result:
     load = Load(model=model, slots=SLOTS, cells=CELLS, extra="spare_sequences = 0\n")
-    tokens = max(8, plan.amount(TOKENS))
+    tokens = max(24, plan.amount(TOKENS))
     with (
         sallyport(plan.scratch / "ours", load) as ours,
         llama_server(found, load) as theirs,

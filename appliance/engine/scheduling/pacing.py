@@ -9,6 +9,13 @@ host's speed is.
 LEAST_PROMPT_TOKENS = 16
 """Prompt tokens that every step may hold while answers run."""
 
+PROMPT_SHARE = 0.5
+"""Time that prompts have in any step, over that of its answers.
+
+Where the answers alone take as long as a step should, prompts still advance: a
+step is then up to one and a half times as long as its answers make it.
+"""
+
 _NEWEST = 0.2
 """Share of the newest step in what is learned."""
 
@@ -36,8 +43,9 @@ class Pace:
 
     def room(self, *, rows: int) -> int:
         """Return the prompt tokens that a step with ``rows`` answers may hold."""
+        answers_s = self.answers_s(rows) if rows else 0.0
         target_s = self._target_s if rows else self._alone_s
-        left_s = target_s - (self.answers_s(rows) if rows else 0.0)
+        left_s = max(target_s - answers_s, PROMPT_SHARE * answers_s)
         most = self._batch_tokens - rows
         if left_s >= most * self._token_s:
             return most

@@ -21,6 +21,13 @@ def test_a_prompt_advances_however_slow_the_host_is() -> None:
     assert pace(token_s=60).room(rows=0) == LEAST_PROMPT_TOKENS
 
 
+def test_prompts_have_their_share_where_answers_take_the_whole_step() -> None:
+    slow = pace(target_s=0.1, token_s=0.001)
+    for _ in range(100):
+        slow.observe(rows=8, prompt_tokens=0, took_s=0.4)
+    assert 150 <= slow.room(rows=8) <= 250
+
+
 def test_a_batch_is_never_overfull() -> None:
     assert pace(token_s=1e-9).room(rows=12) == 500
     assert pace(token_s=0.0).room(rows=0) == 512
