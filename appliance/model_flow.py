@@ -9,6 +9,7 @@ files go with the next collection; until then restoring costs nothing.
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy import Connection
 
@@ -72,6 +73,20 @@ def verify_models(
         )
         for model in chosen
     )
+
+
+def paths_of(host: ImportHost, name: str) -> tuple[Path, ...]:
+    """Return where the files of a model in service lie, in their order.
+
+    Raises:
+        MissingError: There is no model of that name.
+    """
+    with database_faults(host.database), reader(host.database).begin() as connection:
+        models = catalogue.active_models(connection)
+    for model in models:
+        if model.name == name:
+            return tuple(host.store.path_of(part.sha256) for part in model.parts)
+    raise _no_model(name)
 
 
 def remove_model(host: ImportHost, name: str) -> tuple[ActiveModel, ...]:

@@ -22,6 +22,9 @@ DEFAULT_HOME = Path("/var/lib/sallyport")
 HOME_VARIABLE = "SALLYPORT_HOME"
 """Environment variable that names another home folder."""
 
+MAX_SEQUENCES = 40
+"""Most requests that one engine decodes at once."""
+
 Count = Annotated[int, Field(ge=1, le=2**40)]
 
 Priority = Literal["priority", "interactive", "batch"]
@@ -76,7 +79,7 @@ class EngineSettings(_Section):
         ),
     ] = 16_384
     sequences: Annotated[
-        int, Field(ge=1, le=40, description="requests decoded at once")
+        int, Field(ge=1, le=MAX_SEQUENCES, description="requests decoded at once")
     ] = 16
     batch_tokens: Annotated[
         int, Field(ge=32, le=8_192, description="tokens computed in one step")

@@ -1,17 +1,20 @@
 """``sallyport model``: what this host can serve."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from appliance import model_flow
+from appliance import model_flow, plan_flow
+from appliance.cli import model_plan
 from appliance.cli.confirm import Yes, check_confirmed
-from appliance.cli.options import Json, host
+from appliance.cli.options import Json, check_readable, home, host
 from appliance.cli.output import show, table
 from appliance.cli.progress import watched
 from appliance.compose import import_host
 from appliance.model_flow import Listed, ModelCheck
 from appliance.registry.catalogue import ActiveModel
+from appliance.settings import MAX_SEQUENCES, read_settings
 from bundleformat.errors import DigestMismatchError
 
 app = typer.Typer(help="What this host can serve.", no_args_is_help=True)
@@ -78,6 +81,48 @@ def verify(
                 actual=_verdict(each),
                 hint=each.repair,
             )
+
+
+@app.command()
+def plan(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A model in service; or a file, if it ends in .gguf or has a slash."
+        ),
+    ],
+    users: Annotated[
+        int | None,
+        typer.Option(min=1, max=MAX_SEQUENCES, help="Requests at once."),
+    ] = None,
+    context: Annotated[
+        int | None,
+        typer.Option(min=64, max=2**24, help="Tokens of each, prompt and answer."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what an engine of a model takes, and how many users fit at which context.
+
+    Measured by a confined process that loads no weights, against what is free now:
+    what a running server has taken counts as taken. Without options it is planned
+    as the settings say. Ends with status 4 if it does not fit.
+    """
+    named = home()
+    if model.endswith(".gguf") or "/" in model:
+        check_readable(Path(model))
+        paths: tuple[Path, ...] = (Path(model),)
+        settings = read_settings(named.root).engine
+    else:
+        opened = host()
+        paths = model_flow.paths_of(import_host(opened), model)
+        settings = opened.settings.engine
+    found = plan_flow.plan_model(paths, settings, users=users, context_tokens=context)
+    show(
+        model_plan.value(model, found), model_plan.lines(model, found), as_json=as_json
+    )
+    refused = model_plan.refusal(model, found)
+    if refused is not None:
+        raise refused
 
 
 @app.command()

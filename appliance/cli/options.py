@@ -1,5 +1,6 @@
 """Options that many commands share, and the host they open."""
 
+import os
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated
@@ -39,6 +40,16 @@ def home() -> Home:
 def host() -> OpenHost:
     """Open the host this command works on; see ``compose.open_host``."""
     return open_host(home().root)
+
+
+def check_readable(path: Path) -> None:
+    """Return if ``path`` is a file that can be read, by whoever reads it.
+
+    Raises:
+        MissingError: It is not.
+    """
+    if not path.is_file() or not os.access(path, os.R_OK):
+        raise MissingError("the file cannot be read", where=str(path))
 
 
 def read_input(path: Path) -> bytes:

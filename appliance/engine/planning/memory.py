@@ -123,6 +123,8 @@ class Footprint:
         cells: Places in the cache.
         sequences: Requests that could run at once.
         layers: Layers that can be put on a GPU.
+        vectors: Whether it makes vectors; what it takes has nothing to do with how
+            many use it then.
         repacked: Whether weights are laid out anew for this processor.
         exact: Whether llama.cpp itself said what it would take, to the byte; it
             was told from its log lines otherwise.
@@ -136,6 +138,7 @@ class Footprint:
     cells: int
     sequences: int
     layers: int
+    vectors: bool = False
     repacked: bool = False
     exact: bool = True
     gpus: tuple[Gpu, ...] = ()

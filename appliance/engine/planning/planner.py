@@ -119,13 +119,16 @@ class Planner:
         Raises:
             EngineUnavailableError: As for ``plan``.
         """
-        chosen = await choose_layers(order, probe.measure, self.check)
-        footprint = await probe.measure(chosen)
+        chosen, footprint = await choose_layers(order, probe.measure, self.check)
         return replace(chosen, mapped=not footprint.repacked), footprint
 
     def check(self, footprint: Footprint) -> tuple[Shortfall, ...]:
         """Return what ``footprint`` takes too much of."""
-        return shortfalls(footprint.memory, self._allowed(footprint))
+        return shortfalls(footprint.memory, self.allowed(footprint))
+
+    def allowed(self, footprint: Footprint) -> tuple[Allowance, ...]:
+        """Return what a load may take now, of the machine's memory first."""
+        return allowances(footprint, self._read(), margins=self._margins)
 
     def check_loaded(self, plan: Plan, loaded: Loaded) -> None:
         """Return if what was loaded is within what it was allowed.
@@ -136,11 +139,8 @@ class Planner:
         for short in shortfalls(accounted(plan, loaded), plan.allowed):
             raise _insufficient(short, plan.order)
 
-    def _allowed(self, footprint: Footprint) -> tuple[Allowance, ...]:
-        return allowances(footprint, self._read(), margins=self._margins)
-
     def _plan(self, order: Load, footprint: Footprint) -> Plan:
-        return Plan(order=order, footprint=footprint, allowed=self._allowed(footprint))
+        return Plan(order=order, footprint=footprint, allowed=self.allowed(footprint))
 
     def _recall(self, order: Load) -> tuple[Load, Footprint] | None:
         """Return what was measured for such an order; its threads do not matter."""

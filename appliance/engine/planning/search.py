@@ -44,25 +44,28 @@ async def largest(
     return low + begin * step
 
 
-async def choose_layers(order: Load, measure: Measure, check: Check) -> Load:
-    """Return ``order`` with as many layers on GPUs as fit there.
+async def choose_layers(
+    order: Load, measure: Measure, check: Check
+) -> tuple[Load, Footprint]:
+    """Return ``order`` with as many layers on GPUs as fit there, and what it takes.
 
     A number that ``order`` names is taken as it is. Where there is no GPU, none
     is put there.
     """
-    if order.gpu_layers >= 0:
-        return order
     found = await measure(order)
+    if order.gpu_layers >= 0:
+        return order, found
     if not found.gpus:
-        return replace(order, gpu_layers=0)
+        return replace(order, gpu_layers=0), found
 
     async def fits(layers: int) -> bool:
         footprint = await measure(replace(order, gpu_layers=layers))
         return all(short.allowance.device == HOST for short in check(footprint))
 
     # One more than there are layers: the output is the last one.
-    chosen = await largest(0, found.layers + 1, fits)
-    return replace(order, gpu_layers=chosen or 0)
+    layers = await largest(0, found.layers + 1, fits)
+    chosen = replace(order, gpu_layers=layers or 0)
+    return chosen, await measure(chosen)
 
 
 async def find_fitting(order: Load, measure: Measure, check: Check) -> Load | None:

@@ -76,6 +76,7 @@ class Prober:
             cells=parameters.cells,
             sequences=limits.sequences if limits else parameters.sequences,
             layers=native.llama_model_n_layer(model.handle),
+            vectors=limits is None,
             repacked=repacked,
             exact=exact,
             gpus=gpus(),

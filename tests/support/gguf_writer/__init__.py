@@ -10,6 +10,7 @@ from tests.support.gguf_writer.model import TinyModel
 from tests.support.gguf_writer.tensors import tensor_shapes
 from tests.support.gguf_writer.write import (
     FILE_TYPES,
+    write_hollow_model,
     write_model,
     write_split_model,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "TinyModel",
     "family",
     "tensor_shapes",
+    "write_hollow_model",
     "write_model",
     "write_split_model",
 ]

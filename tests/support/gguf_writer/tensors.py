@@ -67,6 +67,21 @@ def add_tensors(writer: gguf.GGUFWriter, model: TinyModel) -> None:
             writer.add_tensor(name, packed, raw_dtype=raw_type)
 
 
+def add_tensor_infos(writer: gguf.GGUFWriter, model: TinyModel) -> int:
+    """Add every tensor of ``model`` without its values; return the bytes they take.
+
+    Only ``f32`` and ``f16`` weights, whose elements have a size of their own.
+    """
+    total = 0
+    for name, shape in tensor_shapes(model):
+        wanted = _type_of(name, shape, model=model)
+        kind = np.dtype(np.float32 if wanted is TensorType.F32 else np.float16)
+        size_bytes = int(np.prod(shape)) * kind.itemsize
+        writer.add_tensor_info(name, shape, kind, size_bytes)
+        total += writer.ggml_pad(size_bytes, gguf.GGUF_DEFAULT_ALIGNMENT)
+    return total
+
+
 def _type_of(name: str, shape: Shape, *, model: TinyModel) -> TensorType:
     if len(shape) == 1 or name.endswith(("norm.weight", *_ALWAYS_F32)):
         return TensorType.F32

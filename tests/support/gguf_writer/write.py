@@ -6,7 +6,7 @@ import gguf
 
 from tests.support.gguf_writer.families import writer_of
 from tests.support.gguf_writer.model import TinyModel
-from tests.support.gguf_writer.tensors import add_tensors
+from tests.support.gguf_writer.tensors import add_tensor_infos, add_tensors
 from tests.support.gguf_writer.vocabulary import add_vocabulary
 
 FILE_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 7}
@@ -44,6 +44,25 @@ def write_split_model(
     )
     _write(writer, chosen)
     return tuple(sorted(path.parent.glob(f"{path.stem}-0*.gguf")))
+
+
+def write_hollow_model(path: Path, model: TinyModel) -> Path:
+    """Write ``model`` with weights of nothing but zeros, which take no room on disk.
+
+    So a model may be as large as real ones, for those who read no weights.
+    """
+    writer = gguf.GGUFWriter(str(path), model.architecture)
+    _add_header(writer, model)
+    add_vocabulary(writer, model)
+    size_bytes = add_tensor_infos(writer, model)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    writer.close()
+    begin = -(-path.stat().st_size // gguf.GGUF_DEFAULT_ALIGNMENT)
+    with path.open("r+b") as file:
+        file.truncate(begin * gguf.GGUF_DEFAULT_ALIGNMENT + size_bytes)
+    return path
 
 
 def _write(writer: gguf.GGUFWriter, chosen: TinyModel) -> None:

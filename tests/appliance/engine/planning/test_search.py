@@ -143,7 +143,9 @@ def test_the_largest_is_found_in_few_steps(most: int, high: int, step: int) -> N
 
 def layers(machine: Machine, asked: int = -1) -> int:
     order = replace(ORDER, gpu_layers=asked)
-    return run(choose_layers(order, machine.measure, machine.check)).gpu_layers
+    chosen, found = run(choose_layers(order, machine.measure, machine.check))
+    assert found == run(machine.measure(chosen))
+    return chosen.gpu_layers
 
 
 def test_without_a_gpu_no_layer_is_put_on_one() -> None:
@@ -170,4 +172,4 @@ def test_a_gpu_is_used_even_if_the_machine_is_short() -> None:
 def test_a_number_that_is_asked_for_is_taken_as_it_is() -> None:
     machine = Machine(host=10**6, gpus=(3,))
     assert layers(machine, asked=9) == 9
-    assert machine.asked == 0
+    assert machine.asked == 2
