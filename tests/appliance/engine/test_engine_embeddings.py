@@ -7,6 +7,7 @@ from array import array
 from pathlib import Path
 
 import gguf
+import llama_cpp
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -71,6 +72,33 @@ def test_many_texts_at_once_have_the_vectors_of_each_alone(
         assert (likeness - np.eye(len(TEXTS)) * 2).max() < 0.9999
 
     with_engine(run, model=write_model(tmp_path / "model.gguf", model))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(family("bert"), id="encoder"),
+        pytest.param(family("qwen3", pooling=gguf.PoolingType.LAST), id="causal"),
+    ],
+)
+def test_vectors_are_those_that_llama_cpp_python_makes_by_itself(
+    tmp_path: Path, model: TinyModel
+) -> None:
+    path = write_model(tmp_path / "model.gguf", model)
+    theirs = llama_cpp.Llama(
+        str(path), embedding=True, n_ctx=512, n_threads=1, verbose=False
+    )
+    told = theirs.create_embedding(list(TEXTS[:8]))
+    theirs.close()
+    expected = np.array([item["embedding"] for item in told["data"]])
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+
+    async def run(engine: EngineSupervisor) -> None:
+        ticket = await hold(engine, "r", *TEXTS[:8])
+        assert ticket.prompt_tokens == told["usage"]["prompt_tokens"]
+        assert np.abs(await finish(engine, ticket) - expected).max() < 1e-3
+
+    with_engine(run, model=path)
 
 
 def test_several_callers_share_a_batch_and_each_gets_its_own(tmp_path: Path) -> None:

@@ -24,6 +24,9 @@ ONE_OF_EACH_CACHE = ("qwen3", "gemma3", "deepseek2", "mamba", "granitehybrid")
 TWO_CACHES = ("gemma3", "granitehybrid")
 """Those whose layers keep what they know in two kinds of cache."""
 
+ONLY_CONTINUE = ("gemma3", "mamba", "granitehybrid")
+"""Those whose sequences cannot be cut; ``test_engine_prefixes.py`` has them."""
+
 SEEDS = {
     "llama": 268,
     "mistral": 268,
@@ -85,6 +88,38 @@ def test_four_answers_at_once_are_those_of_each_alone(
         decoded = after.tokens_decoded - before.tokens_decoded
         assert decoded > 2 * (after.steps - before.steps)
         assert (after.running, after.cells_reserved, after.preemptions) == (0, 0, 0)
+
+    with_engine(run, model=written(tmp_path, name), **SMALL)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name == "deepseek2" else pytest.mark.slow)
+        for name in FAMILIES_THAT_WRITE
+        if name not in ONLY_CONTINUE
+    ],
+)
+def test_a_beginning_that_is_known_is_not_computed_again(
+    tmp_path: Path, name: str
+) -> None:
+    beginning = "the host keeps nothing that was not signed, " * 6
+    texts = (beginning + "who asks?", beginning + "what is a place?")
+
+    async def run(engine: EngineSupervisor) -> None:
+        alone = [
+            await answer(engine, f"a{n}", text=text, sampling=SAMPLING)
+            for n, text in enumerate(texts)
+        ]
+        again = await answer(engine, "again", text=texts[0], sampling=SAMPLING)
+        first, second, third = (last.usage for _, last in (*alone, again))
+        assert first is not None
+        assert second is not None
+        assert third is not None
+        assert first.cached_tokens == 0
+        assert second.cached_tokens > 60
+        assert third.cached_tokens == third.prompt_tokens - 1
+        assert again[0] == alone[0][0]
 
     with_engine(run, model=written(tmp_path, name), **SMALL)
 
