@@ -18,6 +18,7 @@ from bundler.build_flow import (
 from bundler.cli.arguments import chunk_bytes_for, parse_days, parse_source_date
 from bundler.cli.inspect import show_bundle
 from bundler.cli.keys import PassphraseFile, PinFile
+from bundler.cli.next_steps import transfer_lines
 from bundler.cli.output import meter, note
 from bundler.cli.runtime import JsonFlag, runtime_of
 from bundler.cli.sign import show_draft, signers_of
@@ -201,7 +202,13 @@ def build(  # noqa: PLR0913 - one parameter per option
     if draft:
         show_draft(out, as_json=as_json)
         return
-    show_bundle(bundle, out, f"built and verified: {out}", as_json=as_json)
+    show_bundle(
+        bundle,
+        out,
+        f"built and verified: {out}",
+        *transfer_lines(out, root=root, volumes=volume_bytes is not None),
+        as_json=as_json,
+    )
 
 
 def read_since(

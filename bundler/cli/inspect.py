@@ -116,11 +116,14 @@ def _state(root: Path, runtime: Runtime) -> TrustState:
 
 
 def show_bundle(
-    bundle: VerifiedBundle, folder: Path, verdict: str, *, as_json: bool
+    bundle: VerifiedBundle,
+    folder: Path,
+    *verdict: str,
+    as_json: bool,
 ) -> None:
-    """Print a verified bundle and ``verdict``."""
+    """Print a verified bundle and ``verdict``, which programs do not read."""
     value: dict[str, Any] = {**bundle_value(bundle), "bundle": str(folder)}
-    show(value, (*bundle_lines(bundle), verdict), as_json=as_json)
+    show(value, (*bundle_lines(bundle), *verdict), as_json=as_json)
 
 
 def _show_volumes(

@@ -12,10 +12,11 @@ from securesystemslib.signer import Signer
 
 from bundleformat.errors import UsageError
 from bundleformat.limits import DEFAULT_LIMITS
-from bundleformat.report import bundle_value
 from bundleformat.trust import fingerprint, grouped
+from bundler.cli.inspect import show_bundle
 from bundler.cli.keys import PassphraseFile, PinFile
-from bundler.cli.output import bundle_lines, meter, note, show
+from bundler.cli.next_steps import transfer_lines
+from bundler.cli.output import meter, note, show
 from bundler.cli.runtime import JsonFlag, Runtime, runtime_of
 from bundler.draft_flow import attach_and_complete
 from bundler.pack import check_absent, write_new_file
@@ -189,9 +190,13 @@ def attach(
             meter=shown,
             roots=read_root_folder(root) if root is not None else None,
         )
-    value: dict[str, Any] = {**bundle_value(bundle), "bundle": str(target)}
-    lines = (*bundle_lines(bundle), f"complete and verified: {target}")
-    show(value, lines, as_json=as_json)
+    show_bundle(
+        bundle,
+        target,
+        f"complete and verified: {target}",
+        *transfer_lines(target, root=root),
+        as_json=as_json,
+    )
 
 
 def signers_of(paths: Sequence[Path], passphrases: Passphrases) -> tuple[Signer, ...]:

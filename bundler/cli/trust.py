@@ -11,6 +11,7 @@ from bundleformat.moments import whole_second
 from bundler.cli.arguments import parse_days, parse_source_date
 from bundler.cli.inspect import show_bundle
 from bundler.cli.keys import PassphraseFile, PinFile
+from bundler.cli.next_steps import transfer_lines
 from bundler.cli.runtime import JsonFlag, runtime_of
 from bundler.cli.sign import show_draft, signers_of
 from bundler.pack import check_absent
@@ -90,4 +91,10 @@ def trust_bundle(  # noqa: PLR0913 - one parameter per option
         show_draft(out, as_json=as_json)
         return
     bundle = build_trust_bundle(plan, now=runtime.now, limits=DEFAULT_LIMITS)
-    show_bundle(bundle, out, f"built and verified: {out}", as_json=as_json)
+    show_bundle(
+        bundle,
+        out,
+        f"built and verified: {out}",
+        *transfer_lines(out, root=root),
+        as_json=as_json,
+    )
