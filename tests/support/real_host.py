@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from openai import OpenAI
 
@@ -33,11 +33,10 @@ LISTENING = re.compile(r"http://127\.0\.0\.1:\d+")
 
 
 @dataclass
-class RealHost:
-    """A commissioned home folder and, while started, its server process."""
+class HostFolder:
+    """A host's home folder and, while started, its server process."""
 
     home: Path
-    bundle: Published
     key: str = ""
     process: subprocess.Popen[bytes] | None = None
     url: str = ""
@@ -52,7 +51,7 @@ class RealHost:
     def log(self) -> Path:
         return self.home.parent / f"server-{self.starts}.log"
 
-    def start(self) -> "RealHost":
+    def start(self) -> None:
         """Start ``sallyport serve`` and return when it listens."""
         self.starts += 1
         with self.log.open("wb") as sink:
@@ -72,7 +71,7 @@ class RealHost:
             found = LISTENING.search(self.log.read_text())
             if found:
                 self.url = found.group()
-                return self
+                return
             time.sleep(0.02)
         raise AssertionError(self.log.read_text())
 
@@ -139,6 +138,13 @@ class RealHost:
         return [r for r in records if event is None or r["event"] == event]
 
 
+@dataclass(kw_only=True)
+class RealHost(HostFolder):
+    """A commissioned host that has imported a bundle."""
+
+    bundle: Published
+
+
 def commission(
     folder: Path,
     *,
@@ -182,8 +188,11 @@ def commission(
     return RealHost(home=home.root, bundle=bundle, key=key.secret_text)
 
 
+Served = TypeVar("Served", bound=HostFolder)
+
+
 @contextmanager
-def serving(host: RealHost) -> Iterator[RealHost]:
+def serving(host: Served) -> Iterator[Served]:
     """Start the host's server, and stop it whatever happens."""
     host.start()
     try:
