@@ -75,6 +75,14 @@ class Installed(Protocol):
 class Environments(Protocol):
     """Installs the environments of bundles."""
 
+    def lacking(
+        self, manifest: Manifest, *, unsuitable: frozenset[str]
+    ) -> Sequence[Artifact]:
+        """Return the locks of those that ``install`` would not find there already.
+
+        Raises an error if this host could install none at all.
+        """
+
     def install(
         self, manifest: Manifest, files: Copies, *, unsuitable: frozenset[str]
     ) -> Sequence[Installed]:
@@ -175,6 +183,7 @@ class ImportPlan:
         reused_bytes: Of these, what is not on the media given and lies in the
             store inside something else.
         held_bytes: What the store already has.
+        unpacked_bytes: Most that environments which are to be installed take.
         needed_bytes: Room that has to be free.
         needed_inodes: Files for which there has to be room.
         free_bytes: Room on the store's file system.
@@ -198,6 +207,7 @@ class ImportPlan:
     copy_bytes: int
     reused_bytes: int
     held_bytes: int
+    unpacked_bytes: int
     needed_bytes: int
     needed_inodes: int
     free_bytes: int

@@ -28,6 +28,8 @@ from appliance.environments.place import environment_folder, is_installed
 from appliance.import_host import ImportHost, Observer, Step
 from appliance.import_records import store_repaired_draft
 from appliance.import_steps.recovery import Gathered, gather, opened_media
+from appliance.intake import preflight as checks
+from appliance.intake.environment_room import room_of
 from appliance.intake.lock import hold_import_lock
 from appliance.intake.staging import Staging
 from appliance.ledger.receipt import import_of
@@ -35,7 +37,7 @@ from appliance.registry import catalogue, generations
 from appliance.registry.catalogue import Generation, StoredFile
 from bundleformat.digest import Sha256
 from bundleformat.errors import MissingError
-from bundleformat.manifest import Artifact
+from bundleformat.manifest import Artifact, Manifest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -259,14 +261,22 @@ def _install(
         gone = _gone(host, generation, environments=environments)
         if gone:
             manifest = generation.manifest
-            locks = {each.name for each in manifest.artifacts if each.environment}
+            locks = [each for each in manifest.artifacts if each.environment]
+            _check_room(host, manifest, [each for each in locks if each.name in gone])
             installed = host.environments.install(
                 manifest,
                 {a.sha256: host.store.path_of(a.sha256) for a in manifest.artifacts},
-                unsuitable=frozenset(locks - gone),
+                unsuitable=frozenset(each.name for each in locks) - gone,
             )
             names += [each.name for each in installed]
     return tuple(names)
+
+
+def _check_room(host: ImportHost, manifest: Manifest, locks: list[Artifact]) -> None:
+    """Check that there is room for the environments of ``locks``."""
+    need = checks.need_of((), staged_bytes=0, besides=room_of(locks, manifest))
+    room = Staging(host.staging).room()
+    checks.check_room(need, room, where=str(host.staging))
 
 
 def _gone(

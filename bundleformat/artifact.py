@@ -109,6 +109,22 @@ class Environment:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class WheelSizes:
+    """What a wheel takes once it is installed; an import recomputes it.
+
+    Attributes:
+        unpacked_bytes: Sum of all its members. Unit: bytes.
+        python_bytes: Of these, those in files that end with ``.py``, which an
+            installer compiles besides. Unit: bytes.
+        files: How many of its members are files.
+    """
+
+    unpacked_bytes: int
+    python_bytes: int
+    files: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Provenance:
     """Who else signed a model, and with what that signature is checked.
 
@@ -128,7 +144,8 @@ class Artifact:
     """A file the bundle delivers.
 
     ``model``, ``environment`` and ``provenance`` are there exactly for the kinds
-    ``model``, ``lock`` and ``provenance``.
+    ``model``, ``lock`` and ``provenance``; ``wheel`` may be there for the kind of
+    that name.
     """
 
     kind: Kind
@@ -141,6 +158,7 @@ class Artifact:
     model: ModelTerms | None = None
     environment: Environment | None = None
     provenance: Provenance | None = None
+    wheel: WheelSizes | None = None
 
 
 def model_digest(artifact: Artifact) -> Sha256:

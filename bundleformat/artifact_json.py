@@ -20,6 +20,7 @@ from bundleformat.artifact import (
     Provenance,
     Role,
     SigningMode,
+    WheelSizes,
 )
 from bundleformat.digest import parse_sha256, parse_sha384
 from bundleformat.errors import MalformedError
@@ -59,6 +60,12 @@ def artifact_value(artifact: Artifact) -> dict[str, Any]:
             "mode": artifact.provenance.mode,
             "anchor": artifact.provenance.anchor,
             "signer": artifact.provenance.signer,
+        }
+    if artifact.wheel is not None:
+        value["wheel"] = {
+            "unpacked_bytes": artifact.wheel.unpacked_bytes,
+            "python_bytes": artifact.wheel.python_bytes,
+            "files": artifact.wheel.files,
         }
     return value
 
@@ -131,6 +138,9 @@ def parse_artifact(fields: Fields, *, digest: str, limits: Limits) -> Artifact:
         else None,
         provenance=_parse_provenance(fields.nested("provenance"), limits=limits)
         if kind == "provenance"
+        else None,
+        wheel=_parse_sizes(fields.nested("wheel"), limits=limits)
+        if kind == "wheel" and fields.has("wheel")
         else None,
     )
     _check_one(artifact, fields)
@@ -275,6 +285,19 @@ def _parse_provenance(fields: Fields, *, limits: Limits) -> Provenance:
         raise MalformedError("not base64", where=fields.place("anchor"))
     fields.finish()
     return provenance
+
+
+def _parse_sizes(fields: Fields, *, limits: Limits) -> WheelSizes:
+    unpacked_bytes = fields.integer(
+        "unpacked_bytes", minimum=1, maximum=limits.unpacked_bytes
+    )
+    sizes = WheelSizes(
+        unpacked_bytes=unpacked_bytes,
+        python_bytes=fields.integer("python_bytes", minimum=0, maximum=unpacked_bytes),
+        files=fields.integer("files", minimum=1, maximum=limits.wheel_files),
+    )
+    fields.finish()
+    return sizes
 
 
 def _check_one(artifact: Artifact, fields: Fields) -> None:

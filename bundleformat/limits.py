@@ -25,6 +25,8 @@ class Limits:
         site_certificate_bytes: Size of a site certificate's envelope.
         policy_bytes: Size of one policy artifact; a host compiles no larger one.
         wheel_bytes: Size of one wheel.
+        wheel_files: Files in one wheel; one more is how ZIP64 announces itself.
+        unpacked_bytes: What one wheel may hold once unpacked.
         text_bytes: Size of a lock, of its requirements, and of a list of materials.
         provenance_bytes: Size of a vendor's signature; about 250 bytes a file.
         installer_bytes: Size of the installer.
@@ -50,6 +52,8 @@ class Limits:
     site_certificate_bytes: int = 65_536
     policy_bytes: int = 2**18
     wheel_bytes: int = 4 * 2**30
+    wheel_files: int = 65_534
+    unpacked_bytes: int = 16 * 2**30
     text_bytes: int = 16 * 2**20
     provenance_bytes: int = 2**20
     installer_bytes: int = 2**18

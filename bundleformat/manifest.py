@@ -31,6 +31,7 @@ from bundleformat.artifact import (
     Kind,
     ModelTerms,
     Provenance,
+    WheelSizes,
     model_digest,
 )
 from bundleformat.artifact_json import artifact_value, parse_artifact
@@ -54,6 +55,7 @@ __all__ = [
     "ModelTerms",
     "Provenance",
     "Purpose",
+    "WheelSizes",
     "encode_manifest",
     "model_digest",
     "parse_manifest",

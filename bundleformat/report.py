@@ -115,4 +115,6 @@ def _artifact_value(artifact: Artifact) -> dict[str, Any]:
     if artifact.provenance is not None:
         signed = artifact.provenance
         value["provenance"] = {"mode": signed.mode, "signer": signed.signer}
+    if artifact.wheel is not None:
+        value["unpacked_bytes"] = artifact.wheel.unpacked_bytes
     return value

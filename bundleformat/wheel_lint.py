@@ -8,11 +8,13 @@ RECORD states. Nothing is unpacked to disk and no code of the wheel runs.
 
 import configparser
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
+from bundleformat.artifact import WheelSizes
 from bundleformat.errors import LimitExceededError, MalformedError
+from bundleformat.limits import DEFAULT_LIMITS
 from bundleformat.wheel import (
     ANYWHERE,
     MAX_TAGS,
@@ -33,7 +35,7 @@ from bundleformat.wheel_places import check_place, check_script
 from bundleformat.zip_layout import Member, read_members
 from bundleformat.zip_stream import pieces, read_whole
 
-MAX_UNPACKED_BYTES: Final = 16 * 2**30
+MAX_UNPACKED_BYTES: Final = DEFAULT_LIMITS.unpacked_bytes
 """Most that a wheel may hold once unpacked. Unit: bytes."""
 
 MAX_RATIO: Final = 50
@@ -65,7 +67,7 @@ class WheelFacts:
         licence: Its licence: an SPDX expression, or the words of older metadata.
         classifiers: Its trove classifiers.
         summary: One line on what it is, or an empty string.
-        unpacked_bytes: What it takes once installed, without bytecode.
+        sizes: What it takes once installed.
         scripts: Commands it installs.
         libraries: Members that are machine code.
     """
@@ -78,7 +80,7 @@ class WheelFacts:
     licence: str
     classifiers: tuple[str, ...]
     summary: str
-    unpacked_bytes: int
+    sizes: WheelSizes
     scripts: tuple[str, ...]
     libraries: tuple[str, ...]
 
@@ -92,7 +94,7 @@ def lint_wheel(file: BinaryIO, *, filename: str, size_bytes: int) -> WheelFacts:
     """
     name = parse_wheel_name(filename)
     members = read_members(file, size_bytes=size_bytes)
-    unpacked_bytes = _check_sizes(members, size_bytes=size_bytes)
+    _check_sizes(members, size_bytes=size_bytes)
     files = {member.name: member for member in members if not member.is_folder}
     prefix = _prefix(files, name)
     scripts = {
@@ -112,7 +114,7 @@ def lint_wheel(file: BinaryIO, *, filename: str, size_bytes: int) -> WheelFacts:
         licence=_licence(metadata),
         classifiers=metadata.get("classifier", ()),
         summary=_first(metadata, "summary"),
-        unpacked_bytes=unpacked_bytes,
+        sizes=_sizes(files.values()),
         scripts=tuple(
             sorted(scripts | _entry_points(file, files, prefix=prefix, name=name))
         ),
@@ -120,9 +122,14 @@ def lint_wheel(file: BinaryIO, *, filename: str, size_bytes: int) -> WheelFacts:
     )
 
 
-def _check_sizes(members: tuple[Member, ...], *, size_bytes: int) -> int:
+def most_unpacked_bytes(size_bytes: int) -> int:
+    """Return what a wheel of ``size_bytes`` may hold once unpacked. Unit: bytes."""
+    return min(MAX_UNPACKED_BYTES, MAX_RATIO * size_bytes + FREE_BYTES)
+
+
+def _check_sizes(members: tuple[Member, ...], *, size_bytes: int) -> None:
     total = sum(member.size_bytes for member in members)
-    most = min(MAX_UNPACKED_BYTES, MAX_RATIO * size_bytes + FREE_BYTES)
+    most = most_unpacked_bytes(size_bytes)
     if total > most:
         raise LimitExceededError(
             "it would unpack to too much",
@@ -130,7 +137,15 @@ def _check_sizes(members: tuple[Member, ...], *, size_bytes: int) -> int:
             expected=f"at most {most} bytes",
             actual=f"{total} bytes",
         )
-    return total
+
+
+def _sizes(files: Collection[Member]) -> WheelSizes:
+    sources = (each for each in files if each.name.endswith(".py"))
+    return WheelSizes(
+        unpacked_bytes=sum(each.size_bytes for each in files),
+        python_bytes=sum(each.size_bytes for each in sources),
+        files=len(files),
+    )
 
 
 def _prefix(files: Mapping[str, Member], name: WheelName) -> str:

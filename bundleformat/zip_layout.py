@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from bundleformat.errors import LimitExceededError, MalformedError
+from bundleformat.limits import DEFAULT_LIMITS
 from bundleformat.zip_names import check_names, parse_name
 
-MAX_MEMBERS: Final = 65_534
+MAX_MEMBERS: Final = DEFAULT_LIMITS.wheel_files
 """Most members; one more is how ZIP64 announces itself."""
 
 MAX_DIRECTORY_BYTES: Final = 32 * 2**20

@@ -120,6 +120,7 @@ def plan_value(plan: ImportPlan) -> dict[str, Any]:
         "copy_bytes": plan.copy_bytes,
         "reused_bytes": plan.reused_bytes,
         "held_bytes": plan.held_bytes,
+        "unpacked_bytes": plan.unpacked_bytes,
         "needed_bytes": plan.needed_bytes,
         "needed_inodes": plan.needed_inodes,
         "free_bytes": plan.free_bytes,
@@ -174,12 +175,14 @@ def _verdict(plan: ImportPlan) -> str:
 
 def _room_lines(plan: ImportPlan) -> tuple[str, ...]:
     lines = []
-    if plan.copy_bytes:
+    if plan.copy_bytes or plan.unpacked_bytes:
         files = "" if plan.free_inodes is None else f" of {plan.free_inodes:,} free"
         lines.append(
             f"needs room for {plan.needed_bytes:,} bytes and {plan.needed_inodes:,} "
             f"files{files}; the store holds {plan.store_bytes:,} bytes"
         )
+    if plan.unpacked_bytes:
+        lines.append(f"of these, {plan.unpacked_bytes:,} bytes for environments")
     if plan.reused_bytes:
         lines.append(f"would take {plan.reused_bytes:,} bytes from the store itself")
     if plan.volumes_wanted:

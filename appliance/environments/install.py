@@ -94,20 +94,35 @@ class EnvironmentInstaller:
             InternalFaultError: A child died, or could not be confined.
         """
         sha256 = sha256_of(encode_manifest(manifest))
-        wanted = [
-            (artifact, artifact.environment)
-            for artifact in manifest.artifacts
-            if artifact.environment is not None
-        ]
+        wanted = _wanted(manifest, unsuitable)
         if not wanted:
             return ()
         # Before anything is made: without it nothing of a bundle may run here.
         landlock.check_offered()
         with self._all_or_nothing(sha256):
             return tuple(
-                self._ensure(artifact, manifest, files, sha256=sha256)
-                for artifact, environment in wanted
-                if environment.role == "team" and artifact.name not in unsuitable
+                self._ensure(lock, manifest, files, sha256=sha256) for lock in wanted
+            )
+
+    def lacking(
+        self, manifest: Manifest, *, unsuitable: frozenset[str] = frozenset()
+    ) -> tuple[Artifact, ...]:
+        """Return the locks of those that were not installed before.
+
+        Raises:
+            InternalFaultError: An installation could not be confined here.
+            StorageFaultError: The disk refused.
+        """
+        sha256 = sha256_of(encode_manifest(manifest))
+        places = {
+            lock: environment_folder(self._root, sha256, lock.name)
+            for lock in _wanted(manifest, unsuitable)
+        }
+        if places:
+            landlock.check_offered()
+        with _disk_faults(self._root):
+            return tuple(
+                lock for lock, folder in places.items() if not is_installed(folder)
             )
 
     def discard(self, manifest: Manifest) -> None:
@@ -223,6 +238,17 @@ class _Work:
         answer = self.launcher.ask(encode_check(errand))
         if answer:
             raise read_error(answer, where=self.launcher.where)
+
+
+def _wanted(manifest: Manifest, unsuitable: frozenset[str]) -> tuple[Artifact, ...]:
+    """Return the locks of a team's environments but the ``unsuitable``."""
+    return tuple(
+        artifact
+        for artifact in manifest.artifacts
+        if artifact.environment is not None
+        and artifact.environment.role == "team"
+        and artifact.name not in unsuitable
+    )
 
 
 def _environment(lock: Artifact) -> Environment:

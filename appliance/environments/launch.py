@@ -1,13 +1,17 @@
 """Starts the confined children of an installation, and waits for each.
 
 A child gets a clean environment: no variable of this process reaches it, no
-configuration of pip, no home folder, and no network.
+configuration of pip, no home folder, and no network. What it says comes through a
+pipe and never touches the disk, which may be what it complains about.
 """
 
+import errno
 import os
+import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +32,11 @@ TIMEOUT_S: Final = 2.0 * CPU_S
 TAIL_BYTES: Final = 1_500
 """How much of what pip last said is kept for a message. Unit: bytes."""
 
+MAX_ANSWER_BYTES: Final = 65_536
+"""Longest answer of a check: one refusal. Unit: bytes."""
+
 _CHILD = (sys.executable, "-P", "-m", "appliance.environments.child")
-_DISK_FULL = os.strerror(28)
+_DISK_FULL = tuple(os.strerror(each) for each in (errno.ENOSPC, errno.EDQUOT))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,17 +64,15 @@ class Launcher:
             StorageFaultError: The disk is full.
             InternalFaultError: It died, or could not be started.
         """
-        log = self.scratch / "log"
-        status = self._run("become", str(program), *arguments, log=log)
+        status, tail = self._run("become", str(program), *arguments, keep=TAIL_BYTES)
         if status == 0:
             return
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - TAIL_BYTES))
-            said = file.read().decode("utf-8", "replace").strip()
-        if _DISK_FULL in said:
-            raise StorageFaultError(
-                "the environment cannot be written", where=self.where, actual=_DISK_FULL
-            )
+        said = tail.decode("utf-8", "replace").strip()
+        for full in _DISK_FULL:
+            if full in said:
+                raise StorageFaultError(
+                    "the environment cannot be written", where=self.where, actual=full
+                )
         if status < 0:
             raise self._died(status)
         raise MalformedError(
@@ -84,32 +89,30 @@ class Launcher:
             LimitExceededError: It took too long.
             InternalFaultError: It died, or could not be started.
         """
-        answer = self.scratch / "answer"
         question = self.scratch / "question"
         question.write_bytes(errand)
-        status = self._run("check", log=answer, question=question)
+        status, answer = self._run("check", question=question, keep=MAX_ANSWER_BYTES)
         if status != 0:
             raise self._died(status)
-        return answer.read_bytes()
+        return answer
 
     def _run(
-        self,
-        errand: str,
-        *program: str,
-        log: Path,
-        question: Path = Path(os.devnull),
-    ) -> int:
-        root = str(Path(appliance.__file__).parent.parent)
+        self, errand: str, *program: str, keep: int, question: Path = Path(os.devnull)
+    ) -> tuple[int, bytes]:
+        """Return the exit status and the last ``keep`` bytes that were said."""
         place = str(self.scratch)
         try:
-            with log.open("wb") as sink, question.open("rb") as source:
-                return subprocess.run(
+            with (
+                question.open("rb") as source,
+                subprocess.Popen(
                     [*_CHILD, errand, str(self.folder), place, *program],
                     stdin=source,
-                    stdout=sink,
-                    stderr=sink if errand == "become" else subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT
+                    if errand == "become"
+                    else subprocess.DEVNULL,
                     env={
-                        "PYTHONPATH": root,
+                        "PYTHONPATH": str(Path(appliance.__file__).parent.parent),
                         "PATH": os.defpath,
                         "HOME": place,
                         "TMPDIR": place,
@@ -117,15 +120,16 @@ class Launcher:
                     },
                     cwd=self.scratch,
                     start_new_session=True,
-                    timeout=self.timeout_s,
-                    check=False,
-                ).returncode
-        except subprocess.TimeoutExpired as error:
-            raise self._took_too_long(self.timeout_s) from error
+                ) as child,
+            ):
+                tail = _watch(child, timeout_s=self.timeout_s, keep=keep)
         except OSError as error:
             raise InternalFaultError(
                 "an installation cannot be started", where=self.where, actual=str(error)
             ) from error
+        if tail is None:
+            raise self._took_too_long(self.timeout_s)
+        return child.returncode, tail
 
     def _died(self, status: int) -> LimitExceededError | InternalFaultError:
         if status == -signal.SIGXCPU:
@@ -140,3 +144,31 @@ class Launcher:
             where=self.where,
             expected=f"at most {limit_s:g} seconds",
         )
+
+
+def _watch(
+    child: "subprocess.Popen[bytes]", *, timeout_s: float, keep: int
+) -> bytes | None:
+    """Wait for ``child``, and return the last it said; None if it was killed.
+
+    Nothing it says makes this hold more than ``keep`` bytes and a block.
+    """
+    assert child.stdout is not None  # noqa: S101 - it was asked for
+    pipe, tail = child.stdout.fileno(), b""
+    deadline_s = time.monotonic() + timeout_s
+    try:
+        while (left_s := deadline_s - time.monotonic()) > 0:
+            if not select.select([pipe], [], [], left_s)[0]:
+                break
+            block = os.read(pipe, max(keep, 4_096))
+            if not block:
+                child.wait(max(0.0, deadline_s - time.monotonic()))
+                return tail
+            tail = (tail + block)[-keep:]
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        # Whatever ended the waiting, no child is left behind.
+        if child.poll() is None:
+            child.kill()
+    return None

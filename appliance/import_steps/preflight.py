@@ -1,6 +1,6 @@
 """What an import would take, found out before one byte is written."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -12,6 +12,8 @@ from appliance.import_steps.media import lacking_error, wanted_volumes
 from appliance.import_steps.reuse import find_places
 from appliance.intake import preflight as checks
 from appliance.intake import trust_state
+from appliance.intake.environment_room import room_of
+from appliance.intake.preflight import Fit, Need
 from appliance.intake.staging import Staging
 from appliance.intake.trust_state import ChannelTrust
 from appliance.registry import catalogue
@@ -74,6 +76,7 @@ def preflight(
         LimitExceededError: The store would grow beyond its quota.
         MissingError: Chunks are nowhere, and no other volume can hold them.
         StorageFaultError: There is no room for it.
+        InternalFaultError: It brings environments, which this host cannot install.
     """
     manifest = bundle.manifest
     facts = host.read_facts()
@@ -87,7 +90,10 @@ def preflight(
     chunks = _locate(host, volumes, missing, bundle=bundle)
     staging = Staging(host.staging)
     staged_bytes = sum(staging.staged_bytes(each) for each in missing.values())
-    need = checks.need_of(tuple(missing.values()), staged_bytes=staged_bytes)
+    unpacked = _room_of_environments(host, manifest, fits, known)
+    need = checks.need_of(
+        tuple(missing.values()), staged_bytes=staged_bytes, besides=unpacked
+    )
     room = staging.room()
     copy_bytes = sum(each.size_bytes for each in missing.values())
     plan = ImportPlan(
@@ -101,6 +107,7 @@ def preflight(
         copy_bytes=copy_bytes,
         reused_bytes=chunks.reused_bytes,
         held_bytes=sum(each.size_bytes for each in wanted.values()) - copy_bytes,
+        unpacked_bytes=unpacked.bytes_,
         needed_bytes=need.bytes_,
         needed_inodes=need.inodes,
         free_bytes=room.free_bytes,
@@ -112,8 +119,9 @@ def preflight(
         facts=facts,
         not_allowed_here=checks.not_allowed_here(manifest, known.region),
     )
-    if missing:
+    if missing or unpacked.inodes:
         checks.check_room(need, room, where=str(host.staging))
+    if missing:
         checks.check_quota(
             held_bytes=plan.store_bytes,
             new_bytes=copy_bytes,
@@ -184,6 +192,17 @@ def _missing(
     if known.active is not None:
         return {sha: each for sha, each in wanted.items() if not intact(host, each)}
     return {sha: each for sha, each in wanted.items() if not host.store.has(sha)}
+
+
+def _room_of_environments(
+    host: ImportHost, manifest: Manifest, fits: Sequence[Fit], known: _Known
+) -> Need:
+    """Return what the environments take that would be installed."""
+    if known.active is not None or not fits:
+        return checks.NOTHING
+    unsuitable = frozenset(fit.name for fit in fits if fit.misfits)
+    lacking = host.environments.lacking(manifest, unsuitable=unsuitable)
+    return room_of(lacking, manifest)
 
 
 def _lost(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from appliance.intake.examine import TIMEOUT_S, ask_examiner
 from appliance.intake.wheel_answer import read_wheel_answer
-from bundleformat.manifest import Artifact
+from bundleformat.artifact import Artifact, WheelSizes
+from bundleformat.errors import MalformedError
 
 COMMAND = (sys.executable, "-P", "-m", "appliance.intake.wheel_examiner")
 """The program that examines. ``-P`` keeps the current folder out of its path."""
@@ -20,13 +21,14 @@ def examine_wheel(
     artifact: Artifact,
     command: tuple[str, ...] = COMMAND,
     timeout_s: float = TIMEOUT_S,
-) -> int:
-    """Return the bytes that the wheel at ``path`` takes once installed.
+) -> WheelSizes:
+    """Return what the wheel at ``path`` takes once installed.
 
-    ``artifact`` gives the file name that was signed, which the wheel must fit.
+    ``artifact`` gives what was signed of it, which the wheel must fit.
 
     Raises:
-        MalformedError: It is not what its name says, or does more than wheels may.
+        MalformedError: It is not what its name says, or does more than wheels may,
+            or takes something else than was signed.
         LimitExceededError: It is beyond a limit, of time and memory as well.
         InternalFaultError: The child died without an answer, or gave none that
             makes sense. The caller MUST treat the wheel as not examined.
@@ -35,4 +37,19 @@ def examine_wheel(
     answer = ask_examiner(
         (path,), (*command, filename), where=artifact.path, timeout_s=timeout_s
     )
-    return read_wheel_answer(answer, where=artifact.path)
+    found = read_wheel_answer(answer, where=artifact.path)
+    if artifact.wheel is not None and artifact.wheel != found:
+        raise MalformedError(
+            "the wheel is not what the manifest says",
+            where=artifact.path,
+            expected=_told(artifact.wheel),
+            actual=_told(found),
+        )
+    return found
+
+
+def _told(sizes: WheelSizes) -> str:
+    return (
+        f"{sizes.unpacked_bytes} bytes in {sizes.files} files, "
+        f"{sizes.python_bytes} of them Python"
+    )

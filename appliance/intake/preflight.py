@@ -53,11 +53,20 @@ class Need:
     inodes: int
 
 
-def need_of(missing: Collection[Artifact], *, staged_bytes: int) -> Need:
-    """Return what copying ``missing`` takes, of which some may be there already."""
+NOTHING: Final = Need(bytes_=0, inodes=0)
+
+
+def need_of(
+    missing: Collection[Artifact], *, staged_bytes: int, besides: Need = NOTHING
+) -> Need:
+    """Return what copying ``missing`` takes, of which some may be there already.
+
+    ``besides`` is what is made of it, while the copies are still there.
+    """
+    copy_bytes = sum(each.size_bytes for each in missing) - staged_bytes
     return Need(
-        bytes_=sum(each.size_bytes for each in missing) - staged_bytes + RESERVE_BYTES,
-        inodes=len(missing) * INODES_OF_A_COPY + RESERVE_INODES,
+        bytes_=copy_bytes + besides.bytes_ + RESERVE_BYTES,
+        inodes=len(missing) * INODES_OF_A_COPY + besides.inodes + RESERVE_INODES,
     )
 
 

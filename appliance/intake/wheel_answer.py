@@ -1,10 +1,11 @@
-"""What the examiner of wheels says: how much a wheel unpacks to, or a refusal."""
+"""What the examiner of wheels says: what a wheel takes, or a refusal."""
 
 from dataclasses import dataclass
 
 import msgspec
 
 from appliance.intake.answer import Refusal
+from bundleformat.artifact import WheelSizes
 from bundleformat.errors import InternalFaultError, LimitExceededError, MalformedError
 
 _CODES = frozenset({MalformedError.code, LimitExceededError.code})
@@ -15,7 +16,7 @@ _CODES = frozenset({MalformedError.code, LimitExceededError.code})
 class WheelAnswer:
     """One answer; exactly one of the two is there."""
 
-    unpacked_bytes: int | None = None
+    sizes: WheelSizes | None = None
     refused: Refusal | None = None
 
 
@@ -24,8 +25,8 @@ def encode_wheel_answer(answer: WheelAnswer) -> bytes:
     return msgspec.json.encode(answer)
 
 
-def read_wheel_answer(data: bytes, *, where: str) -> int:
-    """Return the bytes that the wheel takes once installed.
+def read_wheel_answer(data: bytes, *, where: str) -> WheelSizes:
+    """Return what the wheel takes once installed.
 
     Raises:
         MalformedError, LimitExceededError: The examiner refused the wheel.
@@ -38,6 +39,6 @@ def read_wheel_answer(data: bytes, *, where: str) -> int:
         raise senseless from error
     if answer.refused is not None and answer.refused.code in _CODES:
         raise answer.refused.error(model=where)
-    if answer.unpacked_bytes is None or answer.refused is not None:
+    if answer.sizes is None or answer.refused is not None:
         raise senseless
-    return answer.unpacked_bytes
+    return answer.sizes

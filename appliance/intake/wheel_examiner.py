@@ -35,7 +35,7 @@ def examine(descriptor: int, *, filename: str) -> WheelAnswer:
     except MemoryError:
         refusal = LimitExceededError("needs too much memory")
         return WheelAnswer(refused=Refusal.of(refusal))
-    return WheelAnswer(unpacked_bytes=facts.unpacked_bytes)
+    return WheelAnswer(sizes=facts.sizes)
 
 
 if __name__ == "__main__":

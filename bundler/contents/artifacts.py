@@ -4,7 +4,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from bundleformat.artifact import FOLDERS, Artifact, Environment, Kind, ModelTerms
+from bundleformat.artifact import (
+    FOLDERS,
+    Artifact,
+    Environment,
+    Kind,
+    ModelTerms,
+    WheelSizes,
+)
 from bundleformat.gguf_split import part_name
 from bundleformat.paths import Name, parse_artifact_name, parse_path
 from bundler.contents.chunks import Stored
@@ -31,6 +38,7 @@ def artifact_of(
     kind: Kind | None = None,
     file_name: str | None = None,
     environment: Environment | None = None,
+    wheel: WheelSizes | None = None,
 ) -> Artifact:
     """Return the manifest's entry for what was stored.
 
@@ -50,6 +58,7 @@ def artifact_of(
         chunks=stored.chunks,
         model=model,
         environment=environment,
+        wheel=wheel,
     )
 
 

@@ -73,7 +73,13 @@ def _store_wheel(
     with Source(wheel.path, max_bytes=limits.wheel_bytes) as source:
         stored = store_in_chunks(source, into, progress=meter.advance)
     check_digest(wheel.sha256, stored.sha256, where=str(wheel.path), name="sha256")
-    return artifact_of(wheel.name, stored, kind="wheel", file_name=wheel.path.name)
+    return artifact_of(
+        wheel.name,
+        stored,
+        kind="wheel",
+        file_name=wheel.path.name,
+        wheel=wheel.facts.sizes,
+    )
 
 
 def _library(wheel: LockedWheel) -> Library:

@@ -10,7 +10,7 @@ import pytest
 from appliance.errors import EngineUnavailableError
 from appliance.import_host import Copies, Installed
 from bundleformat.errors import MalformedError
-from bundleformat.manifest import Manifest
+from bundleformat.manifest import Artifact, Manifest
 from tests.support.importing import Host, import_bundle, refuse
 from tests.support.publisher import Published, next_version
 
@@ -26,6 +26,12 @@ class Fake:
 
     told: list[tuple[str, int]] = field(default_factory=list)
     fails: bool = False
+
+    def lacking(
+        self, manifest: Manifest, *, unsuitable: frozenset[str]
+    ) -> Sequence[Artifact]:
+        assert unsuitable == frozenset()
+        return tuple(each for each in manifest.artifacts if each.environment)
 
     def install(
         self, manifest: Manifest, files: Copies, *, unsuitable: frozenset[str]

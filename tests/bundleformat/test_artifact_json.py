@@ -47,6 +47,7 @@ def example() -> dict[str, Any]:
         "wheels": ["tiny-1.0+cpu-py3-none-any"],
     }
     provenance = {"mode": "key", "anchor": "AAEC", "signer": "a vendor"}
+    sizes = {"unpacked_bytes": 900, "python_bytes": 700, "files": 4}
     return {
         "format": 1,
         "channel": "main",
@@ -70,6 +71,7 @@ def example() -> dict[str, Any]:
                 "wheel",
                 "tiny-1.0+cpu-py3-none-any",
                 "wheels/tiny-1.0+cpu-py3-none-any.whl",
+                wheel=sizes,
             ),
         ],
     }
@@ -104,6 +106,7 @@ def drop(kind: str) -> Edit:
 
 
 ENVIRONMENT = f"artifacts[{of('lock')}].environment"
+WHEEL = f"artifacts[{of('wheel')}].wheel"
 PROVENANCE = f"artifacts[{of('provenance')}].provenance"
 
 MALFORMED = [
@@ -128,6 +131,14 @@ MALFORMED = [
     (put("provenance", "provenance", "anchor", "AA\u0661="), f"{PROVENANCE}.anchor"),
     (put("provenance", "name", "other"), "provenance/big.sig"),
     (put("wheel", "name", "Tiny"), f"artifacts[{of('wheel')}].name"),
+    (put("wheel", "wheel", None), WHEEL),
+    (put("wheel", "wheel", {}), f"{WHEEL}.unpacked_bytes"),
+    (put("wheel", "wheel", "unpacked_bytes", 0), f"{WHEEL}.unpacked_bytes"),
+    (put("wheel", "wheel", "python_bytes", -1), f"{WHEEL}.python_bytes"),
+    (put("wheel", "wheel", "files", 0), f"{WHEEL}.files"),
+    (put("wheel", "wheel", "files", "4"), f"{WHEEL}.files"),
+    (put("wheel", "wheel", "extra", 1), f"{WHEEL}.extra"),
+    (put("sbom", "wheel", {}), f"artifacts[{of('sbom')}].wheel"),
     (put("sbom", "environment", {}), f"artifacts[{of('sbom')}].environment"),
 ]
 
@@ -157,11 +168,29 @@ def test_an_error_names_the_place(edit: Edit, where: str) -> None:
         Limits(installer_bytes=9),
         Limits(model_parts=1),
         Limits(anchor_characters=3),
+        Limits(unpacked_bytes=899),
+        Limits(wheel_files=3),
     ],
 )
 def test_every_limit_is_enforced(limits: Limits) -> None:
     with pytest.raises(LimitExceededError):
         parse(example(), limits)
+
+
+def test_a_wheel_holds_no_more_python_than_it_holds() -> None:
+    document = example()
+    put("wheel", "wheel", "python_bytes", 901)(document)
+    with pytest.raises(LimitExceededError) as caught:
+        parse(document)
+    assert caught.value.where == f"{WHEEL}.python_bytes"
+
+
+def test_a_manifest_that_says_no_sizes_of_a_wheel_is_read_as_it_was() -> None:
+    document = example()
+    del document["artifacts"][of("wheel")]["wheel"]
+    manifest = parse(document)
+    assert manifest.artifacts[of("wheel")].wheel is None
+    assert encode_manifest(manifest) == strictjson.encode(document)
 
 
 def test_a_split_model_is_known_by_all_of_its_parts() -> None:

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,7 +25,15 @@ from bundleformat import (
     wheel_lint,
     zip_layout,
 )
-from bundleformat.artifact import FOLDERS, Artifact, CpuLevel, Kind, Role, SigningMode
+from bundleformat.artifact import (
+    FOLDERS,
+    Artifact,
+    CpuLevel,
+    Kind,
+    Role,
+    SigningMode,
+    WheelSizes,
+)
 from bundleformat.artifact_json import artifact_value
 from bundleformat.digest import sha256_of
 from bundleformat.limits import DEFAULT_LIMITS
@@ -212,7 +220,7 @@ def test_the_kinds_of_artifact_are_those_of_the_code() -> None:
     for kind, path, thing, _ in table:
         assert path.startswith(f"`{FOLDERS[kind.strip('`')]}/")  # type: ignore[index]
         said = thing.strip("`")
-        assert said in {"—", "model", "environment", "provenance"}
+        assert said in {"—", "model", "environment", "provenance", "wheel"}
 
 
 def test_the_manifest_has_the_stated_fields() -> None:
@@ -254,6 +262,7 @@ def test_an_artifact_has_the_stated_fields() -> None:
     ("title", "values"),
     [
         ("Environments", (*get_args(CpuLevel), *get_args(Role))),
+        ("Environments", tuple(field.name for field in fields(WheelSizes))),
         ("Provenance", get_args(SigningMode)),
     ],
 )

@@ -38,7 +38,7 @@ from bundleformat.errors import InternalFaultError, RefusalError
 from bundleformat.gguf import ModelFacts
 from bundleformat.gguf_split import Part, read_model_facts
 from bundleformat.layout import chunk_path
-from bundleformat.manifest import Manifest
+from bundleformat.manifest import Artifact, Manifest
 from bundleformat.verify import VerifiedBundle
 from tests.support.publisher import NOW, Published
 
@@ -139,6 +139,13 @@ def accept_policies(policies: tuple[tuple[str, bytes], ...]) -> None:
 
 class NoEnvironments:
     """Stands where there is nothing to install."""
+
+    def lacking(
+        self, manifest: Manifest, *, unsuitable: frozenset[str]
+    ) -> tuple[Artifact, ...]:
+        """Return nothing."""
+        del manifest, unsuitable
+        return ()
 
     def install(
         self, manifest: Manifest, files: Copies, *, unsuitable: frozenset[str]

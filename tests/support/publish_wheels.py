@@ -3,6 +3,7 @@
 import base64
 import datetime as dt
 import hashlib
+import io
 import sys
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,11 +11,20 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from bundleformat.artifact import Artifact, Chunk, Environment, Kind, ModelTerms
+from bundleformat.artifact import (
+    Artifact,
+    Chunk,
+    Environment,
+    Kind,
+    ModelTerms,
+    WheelSizes,
+)
 from bundleformat.digest import sha256_of
+from bundleformat.errors import RefusalError
 from bundleformat.layout import chunk_path
 from bundleformat.manifest import FORMAT, Manifest
 from bundleformat.paths import Name, parse_name, parse_path
+from bundleformat.wheel_lint import lint_wheel
 from tests.support.publisher import (
     BUNDLE_EXPIRES,
     NOW,
@@ -41,6 +51,7 @@ class Delivery:
     data: bytes
     model: ModelTerms | None = None
     environment: Environment | None = None
+    wheel: WheelSizes | None = None
 
 
 def pip_wheel() -> Path:
@@ -142,6 +153,7 @@ def environment_of(
                 name=file_name.lower().removesuffix(".whl"),
                 path=f"wheels/{file_name}",
                 data=data,
+                wheel=_sizes(data, file_name),
             )
             for file_name, data in held.items()
         ),
@@ -199,6 +211,15 @@ def publish_artifacts(
     return bundle
 
 
+def _sizes(data: bytes, file_name: str) -> WheelSizes | None:
+    """Return what a publisher signs of a wheel; of one that is none, nothing."""
+    try:
+        facts = lint_wheel(io.BytesIO(data), filename=file_name, size_bytes=len(data))
+    except RefusalError:
+        return None
+    return facts.sizes
+
+
 def _store(folder: Path, delivery: Delivery, *, chunk_bytes: int) -> Artifact:
     data = delivery.data
     chunks = []
@@ -218,6 +239,7 @@ def _store(folder: Path, delivery: Delivery, *, chunk_bytes: int) -> Artifact:
         chunks=tuple(chunks),
         model=delivery.model,
         environment=delivery.environment,
+        wheel=delivery.wheel,
     )
 
 

@@ -1,12 +1,14 @@
 """Wheels are examined in a confined child, whose silence is a no."""
 
 import sys
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from appliance.intake.examine_wheel import examine_wheel
-from bundleformat.artifact import Artifact
+from bundleformat.artifact import Artifact, WheelSizes
 from bundleformat.digest import sha256_of
 from bundleformat.errors import (
     InternalFaultError,
@@ -17,7 +19,9 @@ from bundleformat.paths import Name, parse_path
 from tests.support.publish_wheels import pip_wheel, tiny_wheel
 
 
-def artifact_of(wheel: Path, *, filename: str = "") -> Artifact:
+def artifact_of(
+    wheel: Path, *, filename: str = "", sizes: WheelSizes | None = None
+) -> Artifact:
     data = wheel.read_bytes()
     return Artifact(
         kind="wheel",
@@ -26,6 +30,7 @@ def artifact_of(wheel: Path, *, filename: str = "") -> Artifact:
         size_bytes=len(data),
         sha256=sha256_of(data),
         chunks=(),
+        wheel=sizes,
     )
 
 
@@ -95,10 +100,34 @@ def test_a_child_that_hangs_is_killed(tmp_path: Path) -> None:
 
 
 def test_a_good_wheel_is_measured(tmp_path: Path) -> None:
-    wheel = tiny_wheel(tmp_path, "tool", contents={"tool.py": b"x" * 1_000})
-    assert examine_wheel(wheel, artifact=artifact_of(wheel)) > 1_000
+    contents = {"tool.py": b"#" * 1_000, "tool/data.bin": b"x" * 70}
+    wheel = tiny_wheel(tmp_path, "tool", contents=contents)
+    found = examine_wheel(wheel, artifact=artifact_of(wheel))
+    with zipfile.ZipFile(wheel) as archive:
+        members = archive.infolist()
+    assert found == WheelSizes(
+        unpacked_bytes=sum(each.file_size for each in members),
+        python_bytes=1_000,
+        files=5,
+    )
+    assert examine_wheel(wheel, artifact=artifact_of(wheel, sizes=found)) == found
+
+
+@pytest.mark.parametrize("field", ["unpacked_bytes", "python_bytes", "files"])
+@pytest.mark.parametrize("more", [-1, 1])
+def test_a_wheel_that_takes_other_room_than_signed_is_refused(
+    tmp_path: Path, field: str, more: int
+) -> None:
+    wheel = tiny_wheel(tmp_path, "tool")
+    found = examine_wheel(wheel, artifact=artifact_of(wheel))
+    signed = replace(found, **{field: getattr(found, field) + more})
+    with pytest.raises(MalformedError) as caught:
+        examine_wheel(wheel, artifact=artifact_of(wheel, sizes=signed))
+    assert caught.value.where == f"wheels/{wheel.name}"
+    assert caught.value.expected != caught.value.actual
 
 
 def test_a_real_wheel_passes() -> None:
     wheel = pip_wheel()
-    assert examine_wheel(wheel, artifact=artifact_of(wheel)) > wheel.stat().st_size
+    found = examine_wheel(wheel, artifact=artifact_of(wheel))
+    assert found.unpacked_bytes > wheel.stat().st_size

@@ -101,6 +101,10 @@ def test_wheels_are_stored_once_with_a_lock_for_each_environment(
     lock = found["locks/pylock.a.toml"].environment
     assert lock is not None
     assert found[f"wheels/{x.name}"].name in lock.wheels
+    sizes = found[f"wheels/{x.name}"].wheel
+    assert sizes is not None
+    assert sizes.files == 4
+    assert sizes.python_bytes == len(b"NAME = 'Xylo_phone'\n")
     assert all(len(artifact.sha384 or "") == 96 for artifact in found.values())
 
 
