@@ -35,6 +35,12 @@ def base_library() -> ctypes.CDLL:
     return library
 
 
+def wake_devices() -> None:
+    """Have llama.cpp find the devices there are; nothing of a model is read."""
+    native.llama_backend_init()
+    gpus()
+
+
 def gpus() -> tuple[Gpu, ...]:
     """Return every GPU, with its free memory as it is now."""
     return tuple(

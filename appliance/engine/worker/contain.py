@@ -8,6 +8,7 @@ from pathlib import Path
 
 from appliance.containment.seccomp import refuse_sockets
 from appliance.containment.secrecy import forbid_inspection
+from appliance.engine.llama.devices import wake_devices
 from bundleformat.errors import InternalFaultError
 
 OOM_SCORE = 800
@@ -22,6 +23,9 @@ _PR_SET_PDEATHSIG = 1
 def contain(parent_pid: int) -> None:
     """Give up what an engine does not need.
 
+    The driver of a GPU opens sockets when it is woken, and none afterwards: so it
+    is woken first. The filter then holds for the threads it has started as well.
+
     Raises:
         InternalFaultError: The kernel refuses; the process MUST end then.
         EOFError: The parent is already gone.
@@ -34,4 +38,5 @@ def contain(parent_pid: int) -> None:
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE), "ascii")
     forbid_inspection()
+    wake_devices()
     refuse_sockets()

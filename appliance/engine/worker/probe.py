@@ -171,7 +171,6 @@ def main(arguments: list[str]) -> int:
     """Run one probe and return its exit status."""
     try:
         contain(int(arguments[1]))
-        native.llama_backend_init()
         ceilings = inherited()
         confine(int(arguments[2]))
         answer(Channel(socket.socket(fileno=int(arguments[0]))), Prober(ceilings))
