@@ -122,5 +122,7 @@ def context_params(parameters: Parameters) -> native.llama_context_params:
     params.flash_attn_type = _FLASH_ATTENTION[parameters.flash_attention]
     params.embeddings = parameters.embeddings
     params.kv_unified = parameters.unified
+    # Layers with a sliding window keep that of each sequence, not every cell.
+    params.swa_full = False
     params.no_perf = True
     return params

@@ -135,6 +135,15 @@ def check_full_cache(name: str, chosen: Parameters) -> None:
     assert close(context.memory(LIMITS).host_bytes, expected.host_bytes)
 
 
+def test_more_cells_cost_layers_with_a_window_nothing() -> None:
+    small, large = (
+        predicted(written("gemma3"), parameters(cells=cells)).host.cache_bytes
+        for cells in (4_096, 8_192)
+    )
+    # Of the four layers two see everything; keys and values are of 128 halves each.
+    assert large - small == 2 * 4_096 * 2 * 128 * 2
+
+
 def test_a_prediction_holds_for_a_model_that_makes_vectors() -> None:
     order = replace(LOAD, model_paths=(written("bert"),))
     expected = Prober(()).measure(order).memory
