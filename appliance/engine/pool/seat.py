@@ -304,6 +304,8 @@ class Seat:
                 self._claims.release(claim)
                 raise
         except NoRoomError as error:
+            if self.pinned and self._failure is None:
+                _log.warning("%s is pinned and not loaded: %s", self.offer.name, error)
             self._failure = Failure(error=error, until_s=0.0, wait_s=RETRY_MIN_S)
         except Error as error:
             self._failed(error)
@@ -311,6 +313,7 @@ class Seat:
             self._engine, self._claim, self._failure = engine, claim, None
             claim.stage = Stage.LOADED
             self.touch()
+            _log.info("%s is loaded", self.offer.name)
 
     async def _claim_room(self) -> Claim:
         if self._need is None:
@@ -337,7 +340,7 @@ class Seat:
             _log.error("a load ended by a bug", exc_info=bug)
 
     def _failed(self, error: Error) -> None:
-        _log.error("a model cannot be loaded: %s", error)
+        _log.error("%s cannot be loaded: %s", self.offer.name, error)
         before = self._failure
         wait_s = RETRY_MIN_S if before is None else min(2 * before.wait_s, RETRY_MAX_S)
         now_s = asyncio.get_running_loop().time()
@@ -373,6 +376,7 @@ class Seat:
     async def _end(self, engine: EngineSupervisor | None, claim: Claim | None) -> None:
         if engine is not None:
             await engine.close()
+            _log.info("%s is unloaded", self.offer.name)
         if claim is not None:
             self._claims.release(claim)
 
