@@ -5,7 +5,7 @@ no restart: whoever starts the server gives every model another try. The databas
 holds it meanwhile, so that commands can show it and take it back.
 """
 
-from appliance.engine.pool.seat import TakenOut
+from appliance.engine.pool.setbacks import TakenOut
 from appliance.host import OpenHost
 from appliance.ledger.events import Draft, Event, Outcome
 from appliance.ledger.fields import JSON

@@ -12,7 +12,7 @@ import pytest
 from appliance.compose import core_files
 from appliance.engine.planning.choices import Choice
 from appliance.engine.pool.budget import Need
-from appliance.engine.pool.seat import TakenOut
+from appliance.engine.pool.setbacks import TakenOut
 from appliance.errors import HostNotReadyError, ModelUnavailableError
 from appliance.home import Home
 from appliance.host import OpenHost

@@ -192,11 +192,14 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 def engine_processes() -> set[int]:
-    """The engine processes that this process started and that are still there."""
+    """The engine processes that this process started and that are still there.
+
+    Those that only measure are none.
+    """
     found = set()
     for task in Path("/proc/self/task").iterdir():
         for pid in (task / "children").read_text().split():
             with contextlib.suppress(OSError):
-                if b"engine.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                if b"appliance.engine.worker\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
                     found.add(int(pid))
     return found

@@ -12,10 +12,10 @@ from appliance.engine.pool.budget import MemoryBudget
 from appliance.engine.pool.claims import Claims
 from appliance.engine.pool.door import PooledEngine
 from appliance.engine.pool.offer import Offer
-from appliance.engine.pool.seat import Seat, TakenOut
+from appliance.engine.pool.seat import Seat
+from appliance.engine.pool.setbacks import TakenOut
 from appliance.engine.pool.shares import share_of
 from appliance.engine.supervisor import Crash
-from appliance.errors import NoRoomError
 from appliance.settings import EngineSettings, ModelSettings, engine_threads
 from bundleformat.digest import Sha256
 from bundleformat.errors import Error
@@ -75,7 +75,7 @@ class EnginePool:
         One that was taken out has nothing to give up, and stays so if it returns.
         """
         for sha256 in self._seats.keys() - wanted:
-            if self._seats[sha256].taken_out is not None:
+            if self._seats[sha256].setbacks.taken_out is not None:
                 continue
             seat = self._seats.pop(sha256)
             task = asyncio.create_task(seat.retire(limit_s=self._drain_s))
@@ -92,11 +92,11 @@ class EnginePool:
             self._keeper = asyncio.create_task(self._keep())
         errors = []
         for seat in sorted(self._seats.values(), key=lambda seat: not seat.pinned):
-            if seat.engine is None and seat.taken_out is None:
+            setbacks = seat.setbacks
+            if seat.engine is None and setbacks.taken_out is None:
                 await asyncio.wait({seat.load()})
-                failed = seat.failure
-                if failed and (seat.pinned or not _lacks_room(failed.error)):
-                    errors.append(failed.error)
+                if setbacks.failure and (seat.pinned or not setbacks.lacks_room):
+                    errors.append(setbacks.failure)
         return tuple(errors)
 
     def check(self) -> None:
@@ -116,35 +116,35 @@ class EnginePool:
     def taken_out(self) -> Mapping[Sha256, TakenOut]:
         """Return the models that crashed too often."""
         return {
-            sha256: seat.taken_out
+            sha256: seat.setbacks.taken_out
             for sha256, seat in self._seats.items()
-            if seat.taken_out is not None
+            if seat.setbacks.taken_out is not None
         }
 
     def failures(self) -> Mapping[Sha256, Error]:
         """Return why the last load of a model failed; lack of room is no failure."""
         return {
-            sha256: seat.failure.error
+            sha256: seat.setbacks.failure
             for sha256, seat in self._seats.items()
-            if seat.taken_out is None
-            and seat.failure is not None
-            and not _lacks_room(seat.failure.error)
+            if seat.setbacks.taken_out is None
+            and seat.setbacks.failure is not None
+            and not seat.setbacks.lacks_room
         }
 
     def waiting(self) -> bool:
         """Whether an engine is down that should be up: restarting, or pinned."""
         return any(
-            seat.pinned and (seat.failure is not None or seat.waits_for_room)
+            seat.pinned and (seat.setbacks.failure or seat.waits_for_room)
             if seat.engine is None
             else not seat.engine.ready
             for seat in self._seats.values()
-            if seat.taken_out is None
+            if seat.setbacks.taken_out is None
         )
 
     def give_another_try(self, sha256: Sha256) -> None:
         """Let a model be loaded again that had crashed too often."""
         if sha256 in self._seats:
-            self._seats[sha256].give_another_try()
+            self._seats[sha256].setbacks.forget()
 
     async def close(self) -> None:
         """End every engine; in-flight callers get a clean error."""
@@ -189,7 +189,7 @@ class EnginePool:
         if seat.engine is not None:
             if self._forgotten(seat, now_s=now_s):
                 seat.leave()
-        elif not seat.loading and seat.taken_out is None and _due(seat, now_s=now_s):
+        elif not seat.loading and _due(seat, now_s=now_s):
             seat.load()
 
     def _forgotten(self, seat: Seat, *, now_s: float) -> bool:
@@ -201,11 +201,6 @@ class EnginePool:
 
 def _due(seat: Seat, *, now_s: float) -> bool:
     """Whether a load is to be tried that nobody asks for: again, or of a pinned one."""
-    if seat.failure is None:
-        return seat.pinned
-    wanted = seat.pinned or not _lacks_room(seat.failure.error)
-    return wanted and now_s >= seat.failure.until_s
-
-
-def _lacks_room(error: Error) -> bool:
-    return isinstance(error, NoRoomError)
+    setbacks = seat.setbacks
+    again = setbacks.failure is not None and not setbacks.lacks_room
+    return (seat.pinned or again) and not setbacks.rests(now_s)

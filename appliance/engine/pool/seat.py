@@ -1,42 +1,31 @@
 """The seat of one model: its engine, or what keeps it from having one.
 
 An engine is loaded once, however many ask for it; who asks meanwhile waits, and
-not for ever. It is unloaded only while nobody uses it. A model whose process dies
-too often is taken out: nothing is started any more until somebody gives it
-another try. A load that failed is not tried again at once, so that requests for a
-broken model do not cost a load each.
+not for ever. It is unloaded only while nobody uses it.
 """
 
 import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
 
 from appliance.engine.endings import Endings
 from appliance.engine.planning.planner import Planner
 from appliance.engine.pool.budget import MemoryBudget, Need
 from appliance.engine.pool.claims import Claim, Claims, Stage
-from appliance.engine.pool.crashes import CrashWindow
 from appliance.engine.pool.offer import Offer
+from appliance.engine.pool.setbacks import Setbacks
 from appliance.engine.scheduling.admission import RETRY_AFTER_S
 from appliance.engine.supervisor import Crash, EngineSupervisor
 from appliance.errors import (
     EngineUnavailableError,
     ModelLoadingError,
-    ModelUnavailableError,
     NoRoomError,
     OverloadedError,
     ProbeDiedError,
 )
 from appliance.settings import EngineSettings, ModelSettings, engine_threads
 from bundleformat.errors import Error
-
-RETRY_MIN_S = 1.0
-"""First wait before a load that failed is tried again; it doubles each time."""
-
-RETRY_MAX_S = 60.0
-"""Longest such wait."""
 
 LOADING_RETRY_S = 5
 """When to come back to a model that is still loading. Unit: seconds."""
@@ -45,25 +34,6 @@ DRAIN_POLL_S = 0.1
 """How often a model that is to go is asked whether it is still used."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Failure:
-    """Why the last load came to nothing, and when the next is tried."""
-
-    error: Error
-    until_s: float
-    wait_s: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TakenOut:
-    """A model that crashed too often, and the last of its crashes."""
-
-    name: str
-    crashes: int
-    window_s: int
-    exit_status: int
 
 
 class Seat:
@@ -95,6 +65,7 @@ class Seat:
         self._planner = planner
         self.offer = offer
         self.endings = Endings()
+        self.setbacks = Setbacks(models)
         self._budget = budget
         self._claims = claims
         self._settings = engine
@@ -102,17 +73,13 @@ class Seat:
         self._on_crash = on_crash
         self._on_work = on_work
         self._threads = engine_threads(engine)
-        self._crashes = CrashWindow(
-            limit=models.crash_limit, window_s=models.crash_window_s
-        )
+        self._places = engine.sequences + engine.queued_requests
         self._engine: EngineSupervisor | None = None
         self._claim: Claim | None = None
         self._need: Need | None = None
-        self._claiming = False
+        self._claiming = self._checked = False
         self._loading: asyncio.Task[None] | None = None
         self._leaving: set[asyncio.Task[None]] = set()
-        self._failure: Failure | None = None
-        self._taken_out: TakenOut | None = None
         self._visitors = 0
         self._used_s = 0.0
         self._retired = self._closed = False
@@ -131,16 +98,6 @@ class Seat:
     def waits_for_room(self) -> bool:
         """Whether an engine is to be loaded and others have its room."""
         return self._claiming
-
-    @property
-    def failure(self) -> Failure | None:
-        """Why the last load failed; None after one that did not."""
-        return self._failure
-
-    @property
-    def taken_out(self) -> TakenOut | None:
-        """Why no engine is started for this model any more."""
-        return self._taken_out
 
     @property
     def pinned(self) -> bool:
@@ -177,7 +134,7 @@ class Seat:
 
     def touch(self) -> None:
         """Note that it is used now."""
-        self._used_s = asyncio.get_running_loop().time()
+        self._used_s = _now_s()
 
     @contextlib.contextmanager
     def visit(self) -> Iterator[None]:
@@ -200,12 +157,11 @@ class Seat:
             OverloadedError: Too many wait already.
             EngineUnavailableError: The host does not offer it any more.
         """
-        self._check_loadable()
+        if self._closed:
+            raise EngineUnavailableError("the engine was closed")
         if self._engine is None:
-            if (
-                self._visitors
-                > self._settings.sequences + self._settings.queued_requests
-            ):
+            self.setbacks.check(_now_s())
+            if self._visitors > self._places:
                 raise OverloadedError("the queue is full", retry_after_s=RETRY_AFTER_S)
             task = self.load()
             await asyncio.wait({task}, timeout=self._models.load_wait_s)
@@ -237,11 +193,6 @@ class Seat:
         # Whoever stops waiting does not stop it: a process would be left behind.
         return asyncio.shield(task)
 
-    def give_another_try(self) -> None:
-        """Forget what kept the model from being loaded."""
-        self._taken_out = self._failure = None
-        self._crashes.forget()
-
     async def retire(self, *, limit_s: float) -> None:
         """Close when nobody uses it any more, or after ``limit_s``."""
         self._retired = True
@@ -265,16 +216,6 @@ class Seat:
         if self._leaving:
             await asyncio.wait(self._leaving)
 
-    def _check_loadable(self) -> None:
-        if self._closed:
-            raise EngineUnavailableError("the engine was closed")
-        if self._taken_out is not None:
-            raise ModelUnavailableError(_why_taken_out(self._taken_out))
-        if self._engine is None and self._failure is not None:
-            left_s = self._failure.until_s - asyncio.get_running_loop().time()
-            if left_s > 0:
-                raise _unavailable(self._failure, left_s=left_s)
-
     def _check_loaded(self, task: "asyncio.Task[None]") -> None:
         """Raise why the load has not brought an engine."""
         if not task.done():
@@ -285,11 +226,8 @@ class Seat:
             )
         if not task.cancelled():
             task.result()
-        if self._engine is None and self._failure is not None:
-            if isinstance(self._failure.error, NoRoomError):
-                raise self._failure.error.with_traceback(None)
-            self._check_loadable()
-            raise _unavailable(self._failure, left_s=RETRY_MIN_S)
+        if self._engine is None:
+            self.setbacks.check_loaded(_now_s())
 
     async def _load(self) -> None:
         if self._closed:
@@ -303,21 +241,21 @@ class Seat:
             except BaseException:
                 self._claims.release(claim)
                 raise
-        except NoRoomError as error:
-            if self.pinned and self._failure is None:
-                _log.warning("%s is pinned and not loaded: %s", self.offer.name, error)
-            self._failure = Failure(error=error, until_s=0.0, wait_s=RETRY_MIN_S)
         except Error as error:
             self._failed(error)
         else:
-            self._engine, self._claim, self._failure = engine, claim, None
+            self._engine, self._claim = engine, claim
             claim.stage = Stage.LOADED
+            self.setbacks.loaded()
             self.touch()
             _log.info("%s is loaded", self.offer.name)
 
     async def _claim_room(self) -> Claim:
         if self._need is None:
-            self._need = await self._ask_need()
+            # No process reads bytes that were not checked, not even to measure them.
+            await self.offer.check()
+            self._checked = True
+        self._need = await self._ask_need()
         self._claiming = True
         try:
             return await self._claims.claim(self, self._need)
@@ -340,18 +278,18 @@ class Seat:
             _log.error("a load ended by a bug", exc_info=bug)
 
     def _failed(self, error: Error) -> None:
-        _log.error("%s cannot be loaded: %s", self.offer.name, error)
-        before = self._failure
-        wait_s = RETRY_MIN_S if before is None else min(2 * before.wait_s, RETRY_MAX_S)
-        now_s = asyncio.get_running_loop().time()
-        self._failure = Failure(error=error, until_s=now_s + wait_s, wait_s=wait_s)
+        # That there is no room is worth a line once, and only where it is promised.
+        waits = isinstance(error, NoRoomError)
+        if not waits or (self.pinned and not self.setbacks.lacks_room):
+            _log.error("%s cannot be loaded: %s", self.offer.name, error)
+        self.setbacks.failed(error, now_s=_now_s())
 
     def _new_engine(self) -> EngineSupervisor:
         engine = EngineSupervisor(
             *self.offer.paths,
             settings=self._settings,
             on_crash=self._crashed,
-            check=self.offer.check,
+            check=self._check,
             endings=self.endings,
             planner=self._planner,
             choice=self.offer.choice,
@@ -359,19 +297,17 @@ class Seat:
         engine.use_threads(self._threads)
         return engine
 
+    async def _check(self) -> None:
+        """Check the stored bytes, unless this load has begun with that."""
+        checked, self._checked = self._checked, False
+        if not checked:
+            await self.offer.check()
+
     def _crashed(self, crash: Crash) -> None:
         self._on_crash(self.offer, crash)
-        if not crash.died:
-            return
-        if self._crashes.note(asyncio.get_running_loop().time()):
-            self._taken_out = TakenOut(
-                name=self.offer.name,
-                crashes=self._models.crash_limit,
-                window_s=self._models.crash_window_s,
-                exit_status=crash.exit_status,
-            )
-            if self._engine is not None:
-                self.leave()
+        out = self.setbacks.crashed(crash, name=self.offer.name, now_s=_now_s())
+        if out and self._engine is not None:
+            self.leave()
 
     async def _end(self, engine: EngineSupervisor | None, claim: Claim | None) -> None:
         if engine is not None:
@@ -381,17 +317,5 @@ class Seat:
             self._claims.release(claim)
 
 
-def _unavailable(failure: Failure, *, left_s: float) -> ModelUnavailableError:
-    # Where it failed is the operator's business: callers are told what, not where.
-    return ModelUnavailableError(
-        f"the model cannot be loaded: {failure.error.problem}",
-        retry_after_s=max(1, round(left_s)),
-    )
-
-
-def _why_taken_out(taken_out: TakenOut) -> str:
-    return (
-        f"the model was taken out after {taken_out.crashes} crashes within "
-        f"{taken_out.window_s} seconds; the operator gives it another try with "
-        "sallyport model restore, or by starting the server again"
-    )
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
