@@ -43,15 +43,16 @@ class Process:
 
     def __init__(self, module: str = WORKER, *arguments: str) -> None:
         try:
-            self._ours, theirs = socket.socketpair()
+            ours, theirs = socket.socketpair()
         except OSError as error:
             raise _cannot_start(error) from error
         with theirs:
             try:
                 self._process = _spawn(theirs, module, arguments)
             except OSError as error:
-                self._ours.close()
+                ours.close()
                 raise _cannot_start(error) from error
+        self._ours: socket.socket | None = ours
 
     @property
     def pid(self) -> int:
@@ -59,8 +60,14 @@ class Process:
         return self._process.pid
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Return the two directions of the connection; asked for once."""
-        return await asyncio.open_unix_connection(sock=self._ours)
+        """Return the two directions of the connection; asked for once.
+
+        The caller MUST close it. It is not closed when the process is ended: the
+        event loop knows it by the number of its descriptor, and would take the
+        next connection that gets this number for it.
+        """
+        ours, self._ours = self._ours, None
+        return await asyncio.open_unix_connection(sock=ours)
 
     async def end(self) -> int:
         """Kill the process if it lives; when it is gone, return its exit status.
@@ -68,7 +75,8 @@ class Process:
         It has nothing to save, so it is given no time.
         """
         self._process.kill()
-        self._ours.close()
+        if self._ours is not None:
+            self._ours.close()
         while (status := self._process.poll()) is None:  # noqa: ASYNC110  # its death sets no Event
             await asyncio.sleep(REAP_POLL_S)
         return status

@@ -200,6 +200,9 @@ def engine_processes() -> set[int]:
     for task in Path("/proc/self/task").iterdir():
         for pid in (task / "children").read_text().split():
             with contextlib.suppress(OSError):
-                if b"appliance.engine.worker\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                if (
+                    b"appliance.engine.worker\0"
+                    in Path(f"/proc/{pid}/cmdline").read_bytes()
+                ):
                     found.add(int(pid))
     return found
