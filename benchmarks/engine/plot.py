@@ -39,6 +39,7 @@ def plot_users(
         axes.legend()
     figure.suptitle(title)
     figure.tight_layout()
+    path.parent.mkdir(exist_ok=True)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 

@@ -26,6 +26,9 @@ PROMPT_WORDS = 16
 CELLS = 16_384
 SLOTS = 32
 
+PLOTS = Path(__file__).resolve().parents[1] / "plots"
+"""Where the plots are put."""
+
 Point = Mapping[str, float]
 """What one number of users saw, by name of the figure."""
 
@@ -65,7 +68,7 @@ def _run(plan: Plan, found: Peers, model: Path, *, name: str) -> Result:
             {users: _point(bench, users=users, seed=number) for users in _order(number)}
             for number in range(1, plan.repetitions + 1)
         ]
-    picture = Path(f"engine-{name}.png")
+    picture = PLOTS / f"engine-{name}.png"
     plot_users(picture, rounds, users=USERS, title=f"{model.stem}, 1 thread")
     return _result(name, rounds, picture)
 
@@ -131,7 +134,7 @@ def _result(name: str, rounds: list[dict[int, Point]], picture: Path) -> Result:
         noise=Figure(name="noise: the floor again over itself", values=noise),
         notes=(
             f"{SLOTS} slots, {CELLS} cells, 1 compute thread, greedy, Q8_0",
-            f"plot: {picture}",
+            f"plot: benchmarks/plots/{picture.name}",
         ),
     )
 
