@@ -32,8 +32,7 @@ from appliance.resources import folder
 from appliance.settings import EngineSettings, home_folder, read_settings
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
-
+    from appliance.api.doorman import Front
     from appliance.live_host import LiveHost
     from appliance.request_flow import RequestFlow
 
@@ -163,7 +162,7 @@ def request_flow(
 
 def application(
     host: OpenHost, *, flow: "RequestFlow", live: "LiveHost", ledger: LedgerWriter
-) -> "Starlette":
+) -> "Front":
     """Return the HTTP application over a flow, a live host and its ledger."""
     from appliance.api.app import build_app  # noqa: PLC0415 - see ``request_flow``
 

@@ -20,9 +20,10 @@ from appliance.engine.pool.offer import Offer
 from appliance.engine.pool.pool import EnginePool
 from appliance.errors import HostNotReadyError
 from appliance.host import OpenHost
-from appliance.identity import keys
 from appliance.identity.keys import Caller
 from appliance.ledger.events import Draft
+from appliance.live_callers import Callers
+from appliance.live_news import News
 from appliance.live_policies import compile_active
 from appliance.live_snapshot import Snapshot, read_snapshot, served, site_facts
 from appliance.policy.compile import CoreFiles, PolicySet
@@ -30,6 +31,7 @@ from appliance.registry.catalogue import ActiveModel
 from appliance.registry.generations import repair_hint
 from appliance.registry.store import Store
 from appliance.request_parts import HostView, ServedModel
+from bundleformat.digest import Sha256
 from bundleformat.errors import DigestMismatchError, Error, RefusalError
 
 _log = logging.getLogger(__name__)
@@ -52,6 +54,8 @@ class LiveHost:
         self._store = store
         self._core = core
         self._lookups = StandingReader(host.database)
+        self._callers = Callers(host, lookups=self._lookups)
+        self._news = News(self._lookups, clock=host.clock)
         self._crashes = CrashBook(host, record=record)
         self._pool = EnginePool(
             engine=host.settings.engine,
@@ -66,6 +70,7 @@ class LiveHost:
         self._switching: asyncio.Task[tuple[Error, ...]] | None = None
         self._closing: asyncio.Future[None] | None = None
         self._problem: str | None = None
+        self._taken_out: frozenset[Sha256] = frozenset()
 
     def view(self) -> HostView:
         """Return what is active now.
@@ -83,12 +88,7 @@ class LiveHost:
         Raises:
             AuthenticationError: Nobody whose key is valid now.
         """
-        return keys.authenticate(
-            partial(self._lookups.one, keys.WHOSE_KEY),
-            credential,
-            pepper=self._host.pepper,
-            now=self._host.clock.now(),
-        )
+        return self._callers.identify(credential)
 
     def not_ready(self) -> tuple[str, ...]:
         """Return the kinds of part that cannot serve now; empty when all can.
@@ -129,10 +129,12 @@ class LiveHost:
         """Follow the database; what cannot be followed becomes not ready."""
         self._check()
         try:
-            snapshot = self._read()
-            if snapshot != self._snapshot:
-                self._follow(snapshot)
-            await self._crashes.follow(self._pool, on_record=snapshot.taken_out)
+            if self._snapshot is None or self._news.any():
+                snapshot = self._read()
+                if snapshot != self._snapshot:
+                    self._follow(snapshot)
+                self._taken_out = snapshot.taken_out
+            await self._crashes.follow(self._pool, on_record=self._taken_out)
             problem = None
         except Error as error:
             self._stop_switching()

@@ -20,7 +20,7 @@ from appliance.request_parts import Ledger
 from appliance.request_records import Progress, refusal_draft
 from bundleformat.errors import Error
 
-TOLD_S = 0.05
+TOLD_S = 0.25
 """How long a refusal in a flood may wait for others. Unit: seconds."""
 
 TOLD_AT_ONCE = 32

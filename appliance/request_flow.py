@@ -25,7 +25,7 @@ from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
 )
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from appliance.clock import Clock
@@ -42,10 +42,11 @@ from appliance.errors import (
     ShuttingDownError,
 )
 from appliance.identity.keys import Caller
+from appliance.identity.terms import Terms
 from appliance.ledger.events import Draft
 from appliance.model_requests import Asked, ChatRequest, EmbeddingRequest
 from appliance.policy.labels import effective_labels
-from appliance.quota.allowance import allowance
+from appliance.quota.allowance import Allowance, allowance
 from appliance.quota.moment import Moment
 from appliance.quota.quota import Quota
 from appliance.refusals import Refusals
@@ -55,8 +56,10 @@ from appliance.request_parts import (
     Call,
     Entered,
     Host,
+    Knock,
     Ledger,
     Reserved,
+    TurnedAway,
 )
 from appliance.request_records import Ending, Progress, request_draft
 from appliance.request_reservation import reserve, wish
@@ -73,6 +76,9 @@ from bundleformat.errors import Error
 
 _Part = TypeVar("_Part", Piece, Vectors)
 """What an answer is made of; the last part carries the usage."""
+
+TERMS_REMEMBERED = 256
+"""Different terms whose limits need not be looked up again."""
 
 SHUTDOWN_RETRY_S = 5
 """When to come back to a server that is ending. Unit: seconds."""
@@ -112,6 +118,8 @@ class RequestFlow:
         self._refusals = Refusals(ledger=ledger, clock=clock)
         self._turnstile = Turnstile()
         self._stopping = False
+        # One team's terms are the same for most of its requests.
+        self._allowance = lru_cache(TERMS_REMEMBERED)(partial(_allowance, limits))
 
     def stop(self) -> None:
         """Let no request in from now on; those let in go on."""
@@ -121,30 +129,44 @@ class RequestFlow:
         """Return when every refusal is durable; every request MUST have ended."""
         await self._refusals.close()
 
-    async def enter(self, call: Call[Asked]) -> Entered[Asked]:
-        """Take a call through steps 1 and 2; the caller MUST ``leave`` it.
+    def enter(self, knock: Knock) -> Entered | TurnedAway:
+        """Take a call through steps 1 and 2, without waiting for anything.
 
-        Raises:
-            AuthenticationError: Step 1.
-            RateLimitError: Step 2, the team has reached a limit of its own.
-            OverloadedError: Step 2, the host holds as much as it can, or is ending.
-            UnsupportedValueError: The time the caller gives it is none.
-            AuditUnavailableError: The refusal could not be recorded.
+        The caller MUST ``leave`` one that entered, and answer one that was turned
+        away with what ``turn_away`` returns.
         """
         progress = Progress(
-            request_id=call.request_id, started_ns=self._clock.monotonic_ns()
+            request_id=knock.request_id, started_ns=self._clock.monotonic_ns()
         )
         try:
-            return self._enter(call, progress)
+            return self._enter(knock, progress)
+        except (RateLimitError, OverloadedError) as error:
+            return self._told(error, progress)
         except Error as error:
-            await self._refuse(error, progress)
-            raise
+            return TurnedAway(error=error, progress=progress, told=False)
 
-    def leave(self, entered: Entered[Any], *, used_tokens: int = 0) -> None:
+    def _told(self, error: Error, progress: Progress) -> TurnedAway:
+        """Have a refusal recorded with others; its caller need not wait for that."""
+        try:
+            self._refusals.note(error, progress)
+        except AuditUnavailableError as unavailable:
+            error = unavailable
+        return TurnedAway(error=error, progress=progress, told=True)
+
+    async def turn_away(self, turned: TurnedAway) -> Error:
+        """Return what a call that was turned away is told; its record is on its way."""
+        if not turned.told:
+            try:
+                await self._refusals.record(turned.error, turned.progress)
+            except AuditUnavailableError as error:
+                return error
+        return turned.error
+
+    def leave(self, entered: Entered, *, used_tokens: int = 0) -> None:
         """Give back what a call holds; harmless when repeated."""
         self._quota.leave(entered.hold, used_tokens=used_tokens, at=self._moment())
 
-    def headers(self, entered: Entered[Any]) -> Mapping[str, str]:
+    def headers(self, entered: Entered) -> Mapping[str, str]:
         """Return what every answer to the call tells of limits and time."""
         standing = self._quota.standing(entered.hold, at=self._moment())
         return {
@@ -152,7 +174,7 @@ class RequestFlow:
             "openai-processing-ms": str(round(1000 * self._age_s(entered.progress))),
         }
 
-    async def admit(self, entered: Entered[Asked]) -> Admitted[Asked]:
+    async def admit(self, entered: Entered, call: Call[Asked]) -> Admitted[Asked]:
         """Take a call through steps 3 to 7; the caller MUST then ``generate``.
 
         Raises:
@@ -168,7 +190,7 @@ class RequestFlow:
             undo.callback(self.leave, entered)
             try:
                 async with in_time(self._left_s(entered)):
-                    reserved = await self._reserve(entered, undo=undo)
+                    reserved = await self._reserve(entered, call, undo=undo)
                 # 7. llm.request is durable before any work begins
                 admitted = await self._accept(entered, reserved)
             except AuditUnavailableError:
@@ -185,36 +207,36 @@ class RequestFlow:
             undo.pop_all()
         return admitted
 
-    def _enter(self, call: Call[Asked], progress: Progress) -> Entered[Asked]:
+    def _enter(self, knock: Knock, progress: Progress) -> Entered:
         # 1. authenticate
-        caller = self._identify(call, progress)
+        caller = self._identify(knock, progress)
         # 2. count
         if self._stopping:
             raise ShuttingDownError(
                 "this server is being stopped", retry_after_s=SHUTDOWN_RETRY_S
             )
-        timeout_s = allowed_s(call.timeout_header, most_s=self._limits.deadline_s)
+        timeout_s = allowed_s(knock.timeout_header, most_s=self._limits.deadline_s)
         hold = self._quota.enter(
             caller.team,
-            allowance(self._limits, dataclasses.asdict(caller.terms)),
-            body_bytes=call.body_bytes,
-            text_bytes=call.text_bytes,
+            self._allowance(caller.terms),
+            body_bytes=knock.body_bytes,
+            text_bytes=knock.text_bytes,
             engines=max(1, min(len(self._host.view().models), self._most_engines)),
             at=self._moment(),
         )
-        return Entered(call=call, progress=progress, hold=hold, timeout_s=timeout_s)
+        return Entered(knock=knock, progress=progress, hold=hold, timeout_s=timeout_s)
 
     async def _reserve(
-        self, entered: Entered[Asked], *, undo: AsyncExitStack
+        self, entered: Entered, call: Call[Asked], *, undo: AsyncExitStack
     ) -> Reserved[Asked]:
-        call, progress, hold = entered.call, entered.progress, entered.hold
+        knock, progress, hold = entered.knock, entered.progress, entered.hold
         # 3. parse
         body = await call.read_body()
         async with self._turnstile.turn():
             request = call.parse(body)
             progress.asked_model = request.model
             # The body may have taken long to come: what counts is what is true now.
-            caller = self._identify(call, progress)
+            caller = self._identify(knock, progress)
             view = self._host.view()
             progress.site = view.site
             model = view.models.get(request.model)
@@ -245,12 +267,12 @@ class RequestFlow:
                 )
         # 6. reserve
         self._quota.choose(hold, model.facts.name)
-        undo.push_async_callback(_give_back, model.engine, call.request_id)
+        undo.push_async_callback(_give_back, model.engine, knock.request_id)
         wanted = wish(request, ceiling=hold.allowed.priority)
         ticket = await reserve(
             model.engine,
             request,
-            request_id=call.request_id,
+            request_id=knock.request_id,
             tenant=caller.team,
             weight=hold.allowed.weight,
             priority=wanted.priority,
@@ -271,13 +293,13 @@ class RequestFlow:
             service_tier=wanted.service_tier,
         )
 
-    def _identify(self, call: Call[Any], progress: Progress) -> Caller:
-        caller = self._host.identify(call.credential)
+    def _identify(self, knock: Knock, progress: Progress) -> Caller:
+        caller = self._host.identify(knock.credential)
         progress.team, progress.key_id = caller.team, caller.key_id
         return caller
 
     async def _accept(
-        self, entered: Entered[Asked], reserved: Reserved[Asked]
+        self, entered: Entered, reserved: Reserved[Asked]
     ) -> Admitted[Asked]:
         progress = entered.progress
         draft = request_draft(
@@ -389,8 +411,12 @@ class RequestFlow:
     def _age_s(self, progress: Progress) -> float:
         return (self._clock.monotonic_ns() - progress.started_ns) / 1e9
 
-    def _left_s(self, entered: Entered[Any]) -> float:
+    def _left_s(self, entered: Entered) -> float:
         return entered.timeout_s - self._age_s(entered.progress)
+
+
+def _allowance(limits: LimitSettings, terms: Terms) -> Allowance:
+    return allowance(limits, dataclasses.asdict(terms))
 
 
 def _ended_early(cutoff: Cutoff) -> Error:

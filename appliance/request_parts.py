@@ -15,31 +15,41 @@ from appliance.policy.compile import PolicySet
 from appliance.policy.facts import Labels, ModelFacts, SiteFacts
 from appliance.quota.quota import Hold
 from appliance.request_records import Ending, Progress
+from bundleformat.errors import Error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Call(Generic[Asked]):
-    """One HTTP request, before anything about it is believed.
+class Knock:
+    """What is known of a call before its body is read; none of it is believed.
 
     Attributes:
         request_id: Ours, not the caller's.
         credential: What it presents as its API key.
-        class_headers: Every value of the header that names a data class.
-        region_headers: Every value of the header that names regions.
         timeout_header: How long the caller wants to wait, as it wrote it.
         body_bytes: Largest size that the body may turn out to have.
         text_bytes: The size that the caller announced, or 0.
-        read_body: Reads the body, inside its limits.
-        parse: Turns the body into what it asks for.
     """
 
     request_id: str
     credential: str = field(repr=False)
-    class_headers: tuple[str, ...]
-    region_headers: tuple[str, ...]
     timeout_header: str | None = None
     body_bytes: int
     text_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call(Generic[Asked]):
+    """What a call that was let in asks for.
+
+    Attributes:
+        class_headers: Every value of the header that names a data class.
+        region_headers: Every value of the header that names regions.
+        read_body: Reads the body, inside its limits.
+        parse: Turns the body into what it asks for.
+    """
+
+    class_headers: tuple[str, ...]
+    region_headers: tuple[str, ...]
     read_body: Callable[[], Awaitable[bytes]]
     parse: Callable[[bytes], Asked]
 
@@ -92,13 +102,28 @@ class Ledger(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Entered(Generic[Asked]):
+class Entered:
     """A request that was let in and counted; its body has not been read."""
 
-    call: Call[Asked]
+    knock: Knock
     progress: Progress
     hold: Hold
     timeout_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TurnedAway:
+    """A request that was not let in.
+
+    Attributes:
+        error: Why.
+        progress: How far it came.
+        told: Whether its record is on the way; else it has to be written first.
+    """
+
+    error: Error
+    progress: Progress
+    told: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,7 +151,7 @@ class Reserved(Generic[Asked]):
 class Admitted(Generic[Asked]):
     """A request whose ``llm.request`` is durable and whose work may begin."""
 
-    entered: Entered[Asked]
+    entered: Entered
     reserved: Reserved[Asked]
     ending: Ending
 

@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from appliance.api.chat import ChatExchange
+from appliance.api.doorman import Doorman, Front
 from appliance.api.embeddings import EmbeddingExchange
 from appliance.api.exchange import ModelEndpoint
 from appliance.api.health import Health
@@ -17,6 +18,12 @@ from appliance.clock import Clock
 from appliance.request_flow import RequestFlow
 from appliance.request_parts import Host
 from appliance.settings import Settings
+
+CHAT = "/v1/chat/completions"
+EMBEDDINGS = "/v1/embeddings"
+
+NAMES = {CHAT: "chatcmpl", EMBEDDINGS: "embd"}
+"""What the ids of requests to a model begin with, by path."""
 
 
 def build_app(
@@ -27,20 +34,23 @@ def build_app(
     clock: Clock,
     not_ready: Callable[[], tuple[str, ...]],
     impaired: Callable[[], tuple[str, ...]],
-) -> Starlette:
+) -> Front:
     """Return the ASGI application; it holds no state of its own."""
     models = Models(host=host)
     health = Health(not_ready=not_ready, impaired=impaired)
+    doorman = Doorman(flow, names=NAMES, body_bytes=settings.server.body_bytes)
     chat, embeddings = (
-        ModelEndpoint(exchange, flow=flow, settings=settings, clock=clock)
+        ModelEndpoint(
+            exchange, doorman=doorman, flow=flow, settings=settings, clock=clock
+        )
         for exchange in (ChatExchange, EmbeddingExchange)
     )
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/v1/models", models.list_models, methods=["GET"]),
             Route("/v1/models/{model:path}", models.get_model, methods=["GET"]),
-            Route("/v1/chat/completions", chat, methods=["POST"]),
-            Route("/v1/embeddings", embeddings, methods=["POST"]),
+            Route(CHAT, chat, methods=["POST"]),
+            Route(EMBEDDINGS, embeddings, methods=["POST"]),
             Route("/health/live", health.live, methods=["GET"]),
             Route("/health/ready", health.ready, methods=["GET"]),
         ],
@@ -50,6 +60,7 @@ def build_app(
             500: _bug,
         },
     )
+    return Front(app, doorman=doorman)
 
 
 async def _unknown_route(request: Request, error: Exception) -> Response:

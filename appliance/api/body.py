@@ -2,7 +2,6 @@
 
 import asyncio
 
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 
 from appliance.errors import (
@@ -11,12 +10,6 @@ from appliance.errors import (
     ClientGoneError,
     MediaTypeError,
 )
-
-
-def announced_bytes(headers: Headers) -> int | None:
-    """Return the size that the caller said its body has, or None."""
-    text = headers.get("content-length", "")
-    return int(text[:20]) if text.isascii() and text.isdigit() else None
 
 
 async def read_json_body(

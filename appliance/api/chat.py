@@ -3,7 +3,6 @@
 Errors before the first piece are plain HTTP answers; later ones are an error event.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -22,8 +21,6 @@ from bundleformat.errors import Error
 
 class ChatExchange(Exchange[ChatRequest]):
     """One chat completion and its answer."""
-
-    ID_PREFIX = "chatcmpl"
 
     _with_usage = False
 
@@ -57,8 +54,7 @@ class ChatExchange(Exchange[ChatRequest]):
             usage=last.usage,
         )
         response = JSONResponse(body, headers=self.headers(admitted))
-        async with asyncio.timeout(self._settings.server.write_s):
-            await response(self._scope, self._receive, self._send)
+        await response(self._scope, self._receive, self._send)
 
     async def _stream(
         self, admitted: Admitted[ChatRequest], pieces: AsyncIterator[Piece]

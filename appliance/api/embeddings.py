@@ -29,8 +29,6 @@ _FLOAT_BYTES = 4
 class EmbeddingExchange(Exchange[EmbeddingRequest]):
     """One request for embeddings and its answer."""
 
-    ID_PREFIX = "embd"
-
     def parse(self, body: bytes) -> EmbeddingRequest:
         """Return what ``body`` asks for."""
         return parse_embedding_request(body, limits=self._settings.server)

@@ -4,12 +4,14 @@
 in snake_case. A denial also carries ``policy_ids`` and ``reasons``.
 """
 
+import json
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 
 from appliance.errors import (
     DeadlineError,
@@ -50,7 +52,7 @@ def error_body(error: Error) -> dict[str, Any]:
 
 def error_response(
     error: Error, *, request_id: str, headers: Mapping[str, str] = MappingProxyType({})
-) -> JSONResponse:
+) -> Response:
     """Return the HTTP answer for ``error``.
 
     A retry is suggested where it is sensible, and advised against where it is not.
@@ -58,7 +60,27 @@ def error_response(
     told = {"x-request-id": request_id, **headers, **_advice(error)}
     if error.http_status == 401:
         told["www-authenticate"] = "Bearer"
-    return JSONResponse(error_body(error), error.http_status, told)
+    if isinstance(error, OverloadedError):
+        # What a flood is told is the same for everybody: it is written once.
+        body = _overloaded(error.text(), error.error_type, error.code)
+    else:
+        body = _json(error_body(error))
+    return Response(body, error.http_status, told, media_type="application/json")
+
+
+@lru_cache(64)
+def _overloaded(message: str, error_type: str, code: str) -> bytes:
+    inner = {
+        "message": message,
+        "type": error_type,
+        "param": None,
+        "code": code.replace("-", "_"),
+    }
+    return _json({"error": inner})
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
 
 
 def _advice(error: Error) -> dict[str, str]:

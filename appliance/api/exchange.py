@@ -5,22 +5,20 @@ that goes away cancels the request at once, whether it streams or waits.
 """
 
 import asyncio
-import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, ClassVar, Generic
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic
 
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from appliance.api.body import announced_bytes, read_json_body
-from appliance.api.credential import bearer_credential
+from appliance.api.body import read_json_body
+from appliance.api.doorman import Doorman
 from appliance.api.errors import error_response
 from appliance.clock import Clock
 from appliance.model_requests import Asked
 from appliance.request_flow import RequestFlow
-from appliance.request_parts import Admitted, Call, Entered
-from appliance.request_time import HEADER
+from appliance.request_parts import Admitted, Call, Entered, TurnedAway
 from appliance.settings import Settings
 from bundleformat.errors import Error
 
@@ -29,24 +27,23 @@ class Exchange(ABC, Generic[Asked]):
     """One request and its answer.
 
     Attributes:
-        ID_PREFIX: What the names of such requests begin with.
         request_id: Names it in headers, in the engine and in the ledger.
     """
-
-    ID_PREFIX: ClassVar[str]
 
     def __init__(
         self,
         *,
         flow: RequestFlow,
+        entered: Entered,
         settings: Settings,
         created_s: int,
         scope: Scope,
         receive: Receive,
         send: Send,
     ) -> None:
-        self.request_id = f"{self.ID_PREFIX}-{uuid.uuid4().hex}"
+        self.request_id = entered.knock.request_id
         self._flow = flow
+        self._entered = entered
         self._settings = settings
         self._created_s = created_s
         self._scope = scope
@@ -54,7 +51,6 @@ class Exchange(ABC, Generic[Asked]):
         self._send = send
         self._request = Request(scope, receive)
         self._body_read = asyncio.Event()
-        self._entered: Entered[Asked] | None = None
 
     @abstractmethod
     def parse(self, body: bytes) -> Asked:
@@ -66,11 +62,7 @@ class Exchange(ABC, Generic[Asked]):
 
     @abstractmethod
     async def write(self, admitted: Admitted[Asked]) -> None:
-        """Have the admitted request worked on, and write its answer.
-
-        Raises:
-            TimeoutError: The client does not read.
-        """
+        """Have the admitted request worked on, and write its answer."""
 
     async def until_disconnect(self) -> None:
         """Return when the client is gone; never before its body was read."""
@@ -78,32 +70,21 @@ class Exchange(ABC, Generic[Asked]):
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def enter(self) -> Entered[Asked] | None:
-        """Return the call if it may be served; else it has been answered."""
-        try:
-            self._entered = await self._flow.enter(self._call())
-        except Error as error:
-            await self.refuse(error)
-        return self._entered
-
-    async def answer(self, entered: Entered[Asked]) -> None:
+    async def answer(self) -> None:
         """Write the whole answer, whatever it is."""
         try:
-            admitted = await self._flow.admit(entered)
+            admitted = await self._flow.admit(self._entered, self._call())
         except Error as error:
             await self.refuse(error)
             return
-        try:
-            await self.write(admitted)
-        except TimeoutError:
-            # A client that reads nothing holds an engine no longer: its request
-            # was cancelled and recorded when the pieces were closed.
-            return
+        await self.write(admitted)
 
     async def refuse(self, error: Error) -> None:
         """Write ``error`` as the whole answer."""
         response = error_response(
-            error, request_id=self.request_id, headers=self._told()
+            error,
+            request_id=self.request_id,
+            headers=self._flow.headers(self._entered),
         )
         await response(self._scope, self._receive, self._send)
 
@@ -113,15 +94,13 @@ class Exchange(ABC, Generic[Asked]):
         await self._send({"type": "http.response.start", "status": 200, "headers": raw})
 
     async def send(self, data: bytes) -> None:
-        """Write some of the answer.
+        """Write some of the answer, when the client has read what was before it.
 
-        Raises:
-            TimeoutError: The client does not read.
+        A client that reads nothing is cut off by the server, which cancels this.
         """
-        async with asyncio.timeout(self._settings.server.write_s):
-            await self._send(
-                {"type": "http.response.body", "body": data, "more_body": True}
-            )
+        await self._send(
+            {"type": "http.response.body", "body": data, "more_body": True}
+        )
 
     async def end(self) -> None:
         """Let the client know that the answer is complete."""
@@ -132,25 +111,14 @@ class Exchange(ABC, Generic[Asked]):
         return {
             "x-request-id": self.request_id,
             "x-data-class": admitted.reserved.labels.data_class,
-            **self._told(),
+            **self._flow.headers(self._entered),
         }
-
-    def _told(self) -> Mapping[str, str]:
-        """Return what the answer says of limits and time, once those are known."""
-        return {} if self._entered is None else self._flow.headers(self._entered)
 
     def _call(self) -> Call[Asked]:
         headers = self._request.headers
-        size = announced_bytes(headers)
-        most = self._settings.server.body_bytes
         return Call(
-            request_id=self.request_id,
-            credential=bearer_credential(headers),
             class_headers=tuple(headers.getlist("x-data-class")),
             region_headers=tuple(headers.getlist("x-data-region")),
-            timeout_header=headers.get(HEADER),
-            body_bytes=most if size is None else min(size, most),
-            text_bytes=size or 0,
             read_body=self._read_body,
             parse=self.parse,
         )
@@ -172,32 +140,35 @@ class ModelEndpoint:
         self,
         exchange: Callable[..., Exchange[Any]],
         *,
+        doorman: Doorman,
         flow: RequestFlow,
         settings: Settings,
         clock: Clock,
     ) -> None:
         self._exchange = exchange
+        self._doorman = doorman
         self._flow = flow
         self._settings = settings
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or stop working on it when its client is gone."""
+        entered = self._doorman.look(scope)
+        if isinstance(entered, TurnedAway):
+            error = await self._flow.turn_away(entered)
+            response = error_response(error, request_id=entered.progress.request_id)
+            await response(scope, receive, send)
+            return
         exchange = self._exchange(
             flow=self._flow,
+            entered=entered,
             settings=self._settings,
             created_s=int(self._clock.now().timestamp()),
             scope=scope,
             receive=receive,
             send=send,
         )
-        entered = await exchange.enter()
-        if entered is None:
-            return
-        try:
-            await _until_gone(exchange.answer(entered), exchange.until_disconnect())
-        finally:
-            self._flow.leave(entered)
+        await _until_gone(exchange.answer(), exchange.until_disconnect())
 
 
 async def _until_gone(

@@ -185,7 +185,18 @@ class StandingReader:
         self._engine = engine
         self._connection: PoolProxiedConnection | None = None
 
-    def one(self, statement: str, *values: str) -> tuple[Any, ...] | None:
+    def version(self) -> int:
+        """Return a number that changes when another connection has committed.
+
+        Source: SQLite, "PRAGMA data_version".
+
+        Raises:
+            StorageFaultError: The database could not be read.
+        """
+        row = self.one("PRAGMA data_version")
+        return 0 if row is None else int(row[0])
+
+    def one(self, statement: str, *values: str | int) -> tuple[Any, ...] | None:
         """Return the first row of a query, or None.
 
         Raises:
@@ -198,6 +209,8 @@ class StandingReader:
             cursor.execute(statement, values)
             row: tuple[Any, ...] | None = cursor.fetchone()
             cursor.close()
+        except sqlite3.ProgrammingError:
+            raise  # a wrong statement is a bug, not a fault of the host
         except (sqlite3.Error, SQLAlchemyError) as error:
             self.close()
             raise StorageFaultError(

@@ -4,7 +4,6 @@ import asyncio
 import json
 import time
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import urlsplit
 
 from benchmarks.engine.servers import Server
@@ -64,23 +63,13 @@ async def ask(
     key: str | None = None,
 ) -> Answer:
     """Stream one greedy chat completion of exactly ``tokens`` tokens."""
-    messages = [{"role": "user", "content": prompt}]
-    if system:
-        messages.insert(0, {"role": "system", "content": system})
-    body = {
-        "model": server.model,
-        "messages": messages,
-        "max_tokens": tokens,
-        "temperature": 0,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
+    message = chat_message(server, prompt, tokens=tokens, system=system, key=key)
     answer = Answer()
     at = urlsplit(server.url)
     answer.asked_s = time.perf_counter()
     reader, writer = await asyncio.open_connection(at.hostname, at.port)
     try:
-        writer.write(_message(body, host=at.netloc, key=key or server.key))
+        writer.write(message)
         answer.status = await _read_status(reader)
         answer.answered_s = time.perf_counter()
         await _read_events(reader, answer)
@@ -94,12 +83,32 @@ async def ask(
     return answer
 
 
-def _message(body: dict[str, Any], *, host: str, key: str) -> bytes:
-    payload = json.dumps(body).encode()
+def chat_message(
+    server: Server,
+    prompt: str,
+    *,
+    tokens: int,
+    system: str = "",
+    key: str | None = None,
+) -> bytes:
+    """Return the bytes of one request, which asks to close its connection."""
+    messages = [{"role": "user", "content": prompt}]
+    if system:
+        messages.insert(0, {"role": "system", "content": system})
+    payload = json.dumps(
+        {
+            "model": server.model,
+            "messages": messages,
+            "max_tokens": tokens,
+            "temperature": 0,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+    ).encode()
     return (
         "POST /v1/chat/completions HTTP/1.1\r\n"
-        f"Host: {host}\r\n"
-        f"Authorization: Bearer {key}\r\n"
+        f"Host: {urlsplit(server.url).netloc}\r\n"
+        f"Authorization: Bearer {key or server.key}\r\n"
         "Content-Type: application/json\r\n"
         f"Content-Length: {len(payload)}\r\n"
         "Connection: close\r\n\r\n"

@@ -7,9 +7,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from starlette.applications import Starlette
-
 from appliance.api.app import build_app
+from appliance.api.doorman import Front
 from appliance.compose import core_files
 from appliance.errors import AuditUnavailableError, AuthenticationError
 from appliance.identity.keys import Caller
@@ -119,7 +118,7 @@ class FakeHost:
 class Gateway:
     """The application and everything a test looks at."""
 
-    app: Starlette
+    app: Front
     flow: RequestFlow
     engine: FakeEngine
     ledger: MemoryLedger
