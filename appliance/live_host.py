@@ -14,6 +14,9 @@ from functools import partial
 
 from appliance.crash_book import CrashBook
 from appliance.db.session import StandingReader
+from appliance.engine.planning.choices import Choice, choose
+from appliance.engine.planning.measured import decode_measured, host_kind
+from appliance.engine.planning.orders import allowed
 from appliance.engine.planning.planner import Planner
 from appliance.engine.pool.budget import MemoryBudget
 from appliance.engine.pool.offer import Offer
@@ -53,6 +56,7 @@ class LiveHost:
         self._host = host
         self._store = store
         self._core = core
+        self._kind = host_kind()
         self._lookups = StandingReader(host.database)
         self._callers = Callers(host, lookups=self._lookups)
         self._news = News(self._lookups, clock=host.clock)
@@ -171,7 +175,9 @@ class LiveHost:
 
     def _read(self) -> Snapshot:
         with self._host.look() as connection:
-            return read_snapshot(connection, now=self._host.clock.now())
+            return read_snapshot(
+                connection, host_kind=self._kind, now=self._host.clock.now()
+            )
 
     def _follow(self, snapshot: Snapshot) -> "asyncio.Task[tuple[Error, ...]]":
         """Show requests what is active, and begin to load it; return what ends then.
@@ -233,9 +239,15 @@ class LiveHost:
                 paths=self._store.paths_of(model),
                 pinned=model.sha256 in pinned,
                 check=partial(self._check_stored, model),
+                choice=self._choice(snapshot, model),
             )
             for model in snapshot.models
         ]
+
+    def _choice(self, snapshot: Snapshot, model: ActiveModel) -> Choice | None:
+        measured = decode_measured(snapshot.measured.get(model.sha256, b"[]"))
+        allows = allowed(self._host.settings.engine)
+        return choose(measured, allows) if measured else None
 
     async def _check_stored(self, model: ActiveModel) -> None:
         """Check that a model's stored bytes, read again now, are those admitted."""

@@ -1,6 +1,7 @@
 """What the database says is active, and what requests are shown of it."""
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
@@ -9,6 +10,7 @@ from appliance.engine.embedding import ModelEngine
 from appliance.identity import site
 from appliance.intake import trust_state
 from appliance.policy.facts import ModelFacts, SiteFacts
+from appliance.registry.calibrations import calibrations
 from appliance.registry.catalogue import ActiveModel, active_models, active_policies
 from appliance.registry.taken_out import taken_out_digests
 from appliance.request_parts import ServedModel
@@ -24,6 +26,7 @@ class Snapshot:
         models: Every model that is offered, by name.
         policies: Every site policy in force: its name and its digest.
         site: The certificate that counts, or None.
+        measured: What was measured on hosts of this kind, of models.
         taken_out: Models that no engine is started for; no two snapshots differ
             by them.
     """
@@ -31,11 +34,14 @@ class Snapshot:
     models: tuple[ActiveModel, ...]
     policies: tuple[tuple[str, Sha256], ...]
     site: SiteCertificate | None
+    measured: Mapping[Sha256, bytes]
     taken_out: frozenset[Sha256] = field(default=frozenset(), compare=False)
 
 
-def read_snapshot(connection: Connection, *, now: dt.datetime) -> Snapshot:
-    """Return what is active now."""
+def read_snapshot(
+    connection: Connection, *, host_kind: str, now: dt.datetime
+) -> Snapshot:
+    """Return what is active now on a host of that kind."""
     trusted = trust_state.all_compliance_keys(connection)
     return Snapshot(
         models=active_models(connection),
@@ -43,6 +49,7 @@ def read_snapshot(connection: Connection, *, now: dt.datetime) -> Snapshot:
             (policy.name, policy.sha256) for policy in active_policies(connection)
         ),
         site=site.current(connection, keys=trusted, now=now),
+        measured=calibrations(connection, host=host_kind),
         taken_out=taken_out_digests(connection),
     )
 

@@ -9,7 +9,6 @@ files go with the next collection; until then restoring costs nothing.
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy import Connection
 
@@ -75,8 +74,8 @@ def verify_models(
     )
 
 
-def paths_of(host: ImportHost, name: str) -> tuple[Path, ...]:
-    """Return where the files of a model in service lie, in their order.
+def find_model(host: ImportHost, name: str) -> ActiveModel:
+    """Return a model in service.
 
     Raises:
         MissingError: There is no model of that name.
@@ -85,7 +84,7 @@ def paths_of(host: ImportHost, name: str) -> tuple[Path, ...]:
         models = catalogue.active_models(connection)
     for model in models:
         if model.name == name:
-            return tuple(host.store.path_of(part.sha256) for part in model.parts)
+            return model
     raise _no_model(name)
 
 

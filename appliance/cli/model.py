@@ -5,13 +5,14 @@ from typing import Annotated, Any
 
 import typer
 
-from appliance import model_flow, plan_flow
-from appliance.cli import model_plan
+from appliance import calibrate_flow, model_flow, plan_flow
+from appliance.cli import model_calibrate, model_plan
 from appliance.cli.confirm import Yes, check_confirmed
 from appliance.cli.options import Json, check_readable, home, host
 from appliance.cli.output import show, table
 from appliance.cli.progress import watched
 from appliance.compose import import_host
+from appliance.engine.planning.choices import Choice
 from appliance.model_flow import Listed, ModelCheck
 from appliance.registry.catalogue import ActiveModel
 from appliance.settings import MAX_SEQUENCES, read_settings
@@ -108,21 +109,51 @@ def plan(
     as the settings say. Ends with status 4 if it does not fit.
     """
     named = home()
+    choice: Choice | None = None
     if model.endswith(".gguf") or "/" in model:
         check_readable(Path(model))
         paths: tuple[Path, ...] = (Path(model),)
         settings = read_settings(named.root).engine
     else:
         opened = host()
-        paths = model_flow.paths_of(import_host(opened), model)
         settings = opened.settings.engine
-    found = plan_flow.plan_model(paths, settings, users=users, context_tokens=context)
+        paths, choice = calibrate_flow.chosen(import_host(opened), model, settings)
+    found = plan_flow.plan_model(
+        paths, settings, users=users, context_tokens=context, choice=choice
+    )
     show(
         model_plan.value(model, found), model_plan.lines(model, found), as_json=as_json
     )
     refused = model_plan.refusal(model, found)
     if refused is not None:
         raise refused
+
+
+@app.command()
+def calibrate(
+    name: Annotated[str, typer.Argument(help="A model in service.")],
+    as_json: Json = False,
+) -> None:
+    """Measure how a model's cache and attention are fastest on this host.
+
+    Takes minutes, all compute threads, and the memory of the model once more. The
+    next load of the model goes by it, within what the settings allow: a cache of
+    rounded numbers is taken only if `cache_type` says so. Every time is told as a
+    ratio to llama.cpp's own choice.
+    """
+    opened = host()
+    with watched("measuring", as_json=as_json) as observer:
+        found = calibrate_flow.calibrate_model(
+            import_host(opened),
+            name,
+            opened.settings.engine,
+            progress=observer.on_progress,
+        )
+    show(
+        model_calibrate.value(name, found),
+        model_calibrate.lines(name, found),
+        as_json=as_json,
+    )
 
 
 @app.command()

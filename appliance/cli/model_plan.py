@@ -11,7 +11,7 @@ from appliance.errors import InsufficientMemoryError
 PARTS = ("weights", "cache", "compute", "output")
 """What is in the memory of a device, in the order it is told."""
 
-BESIDE = ("sampling", "spill", "process")
+BESIDE = ("sampling", "spill", "requests", "process")
 """What the engine takes of the machine's memory besides."""
 
 _MIB, _GIB = 2**20, 2**30

@@ -153,6 +153,17 @@ class TakenOutModelRow(Base):
     crashes: Mapped[int]
 
 
+class CalibrationRow(Base):
+    """What was measured of a model on one kind of host; see ``registry``."""
+
+    __tablename__ = "calibration"
+
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    host: Mapped[str] = mapped_column(primary_key=True)
+    measured: Mapped[bytes] = mapped_column(LargeBinary)
+    measured_ts: Mapped[str]
+
+
 class TeamRow(Base):
     """A tenant: whoever a key, a clearance or a limit belongs to."""
 

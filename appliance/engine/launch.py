@@ -22,6 +22,9 @@ WORKER = "appliance.engine.worker"
 PROBE = "appliance.engine.worker.probe"
 """The program that says what a load would take."""
 
+STOPWATCH = "appliance.engine.worker.stopwatch"
+"""The program that says how fast a model is."""
+
 _ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "GGML_NO_BACKTRACE": "1",

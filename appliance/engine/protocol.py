@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from appliance.engine.planning.choices import CacheType, FlashAttention
+from appliance.engine.planning.choices import CacheType, FlashAttention, Timing
 from appliance.engine.planning.memory import Footprint, Loaded
 from appliance.engine.port import FinishReason, Message, Sampling
 from appliance.engine.scheduling.admission import Limits
@@ -124,6 +124,12 @@ class Measured(Frame, frozen=True, kw_only=True, tag=True):
     footprint: Footprint
 
 
+class Timed(Frame, frozen=True, kw_only=True, tag=True):
+    """How fast a model is; a stopwatch's answer to ``Load``."""
+
+    timing: Timing
+
+
 class LoadFailed(Frame, frozen=True, kw_only=True, tag=True):
     """The model cannot be served; the process ends after this frame."""
 
@@ -231,6 +237,7 @@ Order = Load | Prepare | PrepareInputs | Start | Cancel | UseThreads | AskStats
 Report = (
     Ready
     | Measured
+    | Timed
     | LoadFailed
     | Prepared
     | TooLong

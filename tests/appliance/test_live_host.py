@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from appliance.compose import core_files
-from appliance.engine.planning.choices import Choice
+from appliance.engine.planning.choices import USUAL, Choice, Measurement, Timing
+from appliance.engine.planning.measured import encode_measured, host_kind
 from appliance.engine.pool.budget import Need
 from appliance.engine.pool.setbacks import TakenOut
 from appliance.errors import HostNotReadyError, ModelUnavailableError
@@ -18,6 +19,7 @@ from appliance.home import Home
 from appliance.host import OpenHost
 from appliance.ledger.events import Draft
 from appliance.live_host import LiveHost
+from appliance.registry.calibrations import keep_calibration
 from appliance.settings import EngineSettings, ModelSettings, Settings
 from appliance.taken_out_flow import record_taken_out, try_all_again
 from bundleformat.digest import sha256_of
@@ -45,9 +47,10 @@ class HeldBudget(FixedBudget):
     """Holds up whoever wants to load a model while its gate is shut."""
 
     gate: asyncio.Event = field(default_factory=asyncio.Event)
+    choices: list[Choice | None] = field(default_factory=list)
 
     async def need(self, *paths: Path, choice: Choice | None = None) -> Need:
-        assert choice is None
+        self.choices.append(choice)
         await self.gate.wait()
         return await super().need(*paths)
 
@@ -126,6 +129,43 @@ def serve(kept: Kept, story: Callable[[Serving], Coroutine[Any, Any, object]]) -
         assert engine_processes() == set()
 
     asyncio.run(run())
+
+
+def test_a_model_is_loaded_as_it_was_measured_to_be_fastest_on_this_host(
+    kept: Kept, models: tuple[bytes, ...]
+) -> None:
+    def timing(step_s: float) -> Timing:
+        return Timing(
+            prompt_s=step_s, alone_s=step_s, together_s=step_s, rows=2, filled_cells=1
+        )
+
+    off = Choice(flash_attention="off")
+    measured = encode_measured(
+        [
+            Measurement(choice=USUAL, timing=timing(2.0)),
+            Measurement(choice=off, timing=timing(1.0)),
+        ]
+    )
+
+    async def story(serving: Serving) -> None:
+        await serving.live.start()
+        assert await serving.ask("a") == 2
+        assert sorted(serving.budget.choices, key=repr) == [off, None]
+
+    kept.deliver(1, {"model/a": models[0], "model/b": models[1]})
+    for host, sha256 in (
+        (host_kind(), sha256_of(models[0])),
+        ("another kind of host", sha256_of(models[1])),
+    ):
+        with kept.host.database.begin() as connection:
+            keep_calibration(
+                connection,
+                sha256,
+                host=host,
+                measured=measured,
+                now=kept.host.clock.now(),
+            )
+    serve(kept, story)
 
 
 def test_a_model_is_served_until_its_successor_is_loaded(

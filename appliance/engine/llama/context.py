@@ -53,6 +53,18 @@ class Context:
         self._batch = Batch(parameters.batch_tokens)
 
     @property
+    def vocabulary_size(self) -> int:
+        """Tokens in the vocabulary."""
+        return self._model.vocabulary_size
+
+    def close(self) -> None:
+        """Free the context, its cache and its samplers; nothing may follow."""
+        for sampler in self._samplers.values():
+            sampler.free()
+        self._samplers.clear()
+        native.llama_free(self._handle)
+
+    @property
     def threads(self) -> int:
         """Threads that compute a batch."""
         return int(native.llama_n_threads(self._handle))

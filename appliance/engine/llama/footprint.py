@@ -26,6 +26,12 @@ _FLOAT_BYTES = 4
 _CANDIDATE_BYTES = 12
 """Size of a ``llama_token_data``."""
 
+_TOKEN_BYTES = 40
+"""One token in a list of Python: a pointer, and a number of its own."""
+
+WORK_BYTES = 2**23
+"""Heap and scratch room of an engine that works, besides what is counted."""
+
 _ROUNDING_BYTES = 2**20 // 50
 """How far a log line may be from the truth; there may be several."""
 
@@ -106,7 +112,13 @@ def memory_of(opened: Opened, limits: Limits | None, *, exact: bool) -> Memory:
         * vocabulary
         * _CANDIDATE_BYTES,
         spill_bytes=limits.spill_bytes if limits else 0,
+        requests_bytes=WORK_BYTES + (_tokens_bytes(limits) if limits else 0),
     )
+
+
+def _tokens_bytes(limits: Limits) -> int:
+    """Return what the tokens of all requests take that may hold a place."""
+    return limits.places * limits.context_tokens * _TOKEN_BYTES
 
 
 def is_repacked(opened: Opened) -> bool:

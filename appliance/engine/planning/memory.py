@@ -44,6 +44,7 @@ class Memory:
         gpus: Buffers on each GPU that holds some.
         sampling_bytes: Candidates of all sequences while tokens are drawn.
         spill_bytes: Sequences that had to leave the cache, at most.
+        requests_bytes: Tokens of all requests there may be, and room to work.
         process_bytes: What the engine process takes besides: its program, its
             libraries, the vocabulary.
     """
@@ -52,13 +53,19 @@ class Memory:
     gpus: tuple[DeviceMemory, ...] = ()
     sampling_bytes: int = 0
     spill_bytes: int = 0
+    requests_bytes: int = 0
     process_bytes: int = 0
 
     @property
     def host_bytes(self) -> int:
         """All of it that is in the memory of the machine."""
-        beside = self.sampling_bytes + self.spill_bytes + self.process_bytes
-        return self.host.total_bytes + beside
+        return (
+            self.host.total_bytes
+            + self.sampling_bytes
+            + self.spill_bytes
+            + self.requests_bytes
+            + self.process_bytes
+        )
 
     @property
     def total_bytes(self) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from appliance.engine.planning.budget import Margins
-from appliance.engine.planning.choices import Choice
+from appliance.engine.planning.choices import Allowed, Choice, choose
 from appliance.engine.protocol import Load
 from appliance.engine.scheduling.admission import Limits
 from appliance.settings import EngineSettings, engine_threads
@@ -18,7 +18,7 @@ def load_order(
     choice: Choice | None = None,
 ) -> Load:
     """Return the order to load the model in ``paths``, all its parts in order."""
-    chosen = choice or Choice()
+    chosen = choice or choose((), allowed(settings))
     return Load(
         model_paths=tuple(str(path) for path in paths),
         limits=_limits(settings),
@@ -28,6 +28,13 @@ def load_order(
         cache_type=chosen.cache_type,
         flash_attention=chosen.flash_attention,
         gpu_layers=settings.gpu_layers,
+    )
+
+
+def allowed(settings: EngineSettings) -> Allowed:
+    """Return what the operator allows of the cache and of attention."""
+    return Allowed(
+        cache_type=settings.cache_type, flash_attention=settings.flash_attention
     )
 
 

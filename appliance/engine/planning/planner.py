@@ -178,6 +178,7 @@ def accounted(plan: Plan, loaded: Loaded) -> Memory:
         gpus=loaded.memory.gpus,
         sampling_bytes=loaded.memory.sampling_bytes,
         spill_bytes=loaded.memory.spill_bytes,
+        requests_bytes=loaded.memory.requests_bytes,
         process_bytes=planned.process_bytes,
     )
 

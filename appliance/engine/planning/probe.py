@@ -4,15 +4,14 @@ The gateway reads no byte of a model, not even to count. A probe that dies, hang
 or answers nonsense is a refusal of the model it was asked about: nobody loads it.
 """
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from appliance.engine import protocol as wire
-from appliance.engine.launch import PROBE, Process
+from appliance.engine.launch import PROBE
+from appliance.engine.planning.child import Child, nonsense, open_child
 from appliance.engine.planning.memory import Footprint
-from appliance.errors import EngineUnavailableError, ProbeDiedError
-from bundleformat.errors import LimitExceededError, MalformedError
+from appliance.engine.protocol import Load, Measured
+from bundleformat.errors import LimitExceededError
 
 ANSWER_S = 60.0
 """How long one answer may take; they take some hundredths. Unit: seconds."""
@@ -24,18 +23,11 @@ MAX_QUESTIONS = 512
 class Probe:
     """One probe process; see :func:`open_probe`."""
 
-    def __init__(
-        self,
-        process: Process,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
-        self._process = process
-        self._reader = reader
-        self._writer = writer
+    def __init__(self, child: Child) -> None:
+        self._child = child
         self._asked = 0
 
-    async def measure(self, order: wire.Load) -> Footprint:
+    async def measure(self, order: Load) -> Footprint:
         """Return what ``order`` would take.
 
         Raises:
@@ -49,32 +41,10 @@ class Probe:
             raise LimitExceededError(
                 "a probe is asked too often", expected=f"at most {MAX_QUESTIONS} times"
             )
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                self._writer.write(wire.encode(order))
-                report = await self._receive()
-        except TimeoutError as error:
-            raise EngineUnavailableError(
-                "the memory probe did not answer in time"
-            ) from error
-        except (EOFError, ConnectionError) as error:
-            status = await self._process.end()
-            raise ProbeDiedError(
-                process_status=status, where=order.model_paths[0]
-            ) from error
-        if isinstance(report, wire.Measured):
-            return report.footprint
-        if isinstance(report, wire.LoadFailed):
-            raise EngineUnavailableError(report.problem)
-        raise _nonsense()
-
-    async def _receive(self) -> wire.Report:
-        try:
-            head = await self._reader.readexactly(wire.LENGTH_BYTES)
-            length = wire.check_length(int.from_bytes(head, "big"))
-            return wire.decode_report(await self._reader.readexactly(length))
-        except (LimitExceededError, MalformedError) as error:
-            raise _nonsense() from error
+        report = await self._child.ask(order, answer_s=ANSWER_S)
+        if not isinstance(report, Measured):
+            raise nonsense()
+        return report.footprint
 
 
 @contextlib.asynccontextmanager
@@ -84,18 +54,5 @@ async def open_probe(allowed_bytes: int) -> AsyncIterator[Probe]:
     Raises:
         EngineUnavailableError: The host cannot start a process.
     """
-    process = Process(PROBE, str(allowed_bytes))
-    writer = None
-    try:
-        reader, writer = await process.connect()
-        yield Probe(process, reader, writer)
-    finally:
-        await process.end()
-        if writer is not None:
-            writer.close()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
-
-
-def _nonsense() -> EngineUnavailableError:
-    return EngineUnavailableError("the memory probe's answer makes no sense")
+    async with open_child(PROBE, str(allowed_bytes)) as child:
+        yield Probe(child)

@@ -67,7 +67,7 @@ class EnginePool:
             if seat is None:
                 self._seats[offer.sha256] = self._new_seat(offer)
             else:
-                seat.offer = offer
+                seat.renew(offer)
 
     def keep_only(self, wanted: Collection[Sha256]) -> None:
         """Give up every other model as soon as its requests have ended.

@@ -132,6 +132,12 @@ class Seat:
         """When it was last used, by the clock of the event loop."""
         return self._used_s
 
+    def renew(self, offer: Offer) -> None:
+        """Take what is offered of the model now; the next load goes by it."""
+        if offer.choice != self.offer.choice:
+            self._need = None
+        self.offer = offer
+
     def touch(self) -> None:
         """Note that it is used now."""
         self._used_s = _now_s()

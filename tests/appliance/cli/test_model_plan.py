@@ -109,6 +109,40 @@ def test_users_and_context_are_planned_for(
     assert asked["cells"] >= 3 * 256
 
 
+def test_a_model_that_is_not_there_is_not_measured(
+    host: RealHost, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--home", str(host.home), "model", "calibrate", "other"]) == 3
+    assert "missing" in capsys.readouterr().err
+
+
+def test_what_was_measured_is_told_and_kept_for_the_next_load(
+    host: RealHost, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = host.home / "sallyport.toml"
+    settings.write_text(
+        '[engine]\ncells = 512\nsequences = 2\ncache_type = "q8_0"\nthreads = 1\n'
+    )
+    try:
+        assert main(["--home", str(host.home), "model", "calibrate", "demo"]) == 0
+        text = capsys.readouterr().out
+        assert "q8_0 cache, flash attention on" in text
+        assert "the next load takes: q8_0 cache" in text
+        rounded = plan_of(host, capsys)
+        settings.write_text("[engine]\ncells = 512\nsequences = 2\n")
+        exact = plan_of(host, capsys)
+    finally:
+        settings.unlink()
+    assert 0.5 < rounded / exact < 0.55
+
+
+def plan_of(host: RealHost, capsys: pytest.CaptureFixture[str]) -> int:
+    """The bytes of the cache that the next load of the model has."""
+    assert run(host.home, "demo", "--json") == 0
+    value = json.loads(capsys.readouterr().out)
+    return int(value["memory"]["host"]["cache_bytes"])
+
+
 def test_a_person_reads_yes_or_no_and_the_table(
     host: RealHost, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,6 +158,7 @@ def test_a_person_reads_yes_or_no_and_the_table(
         "output",
         "sampling",
         "spill",
+        "requests",
         "process",
         "total",
         "allowed",

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.engine import protocol as wire
+from appliance.engine.planning.choices import Timing
 from appliance.engine.planning.memory import Ceiling, Footprint, Gpu
 from appliance.engine.port import Message, Sampling
 from bundleformat.errors import LimitExceededError, MalformedError
@@ -54,6 +55,9 @@ REPORTS: tuple[wire.Report, ...] = (
             gpus=(Gpu(name="a", description="b", free_bytes=1, memory_bytes=2),),
             ceilings=(Ceiling(name="c", left_bytes=-1),),
         )
+    ),
+    wire.Timed(
+        timing=Timing(prompt_s=1.0, alone_s=0.5, together_s=2.0, rows=4, filled_cells=9)
     ),
     wire.LoadFailed(problem="p"),
     wire.Embedded(

@@ -152,7 +152,7 @@ def test_a_prediction_holds_for_a_model_that_makes_vectors() -> None:
     encoder = Encoder(load(written("bert"), chosen, weights=True), chosen)
     assert limits.input_tokens == 512
     encoder.encode([[1, 2, 3], [4] * 500])
-    assert close(encoder.memory().host_bytes, expected.host.total_bytes)
+    assert close(encoder.memory().host.total_bytes, expected.host.total_bytes)
     assert (expected.sampling_bytes, expected.spill_bytes) == (0, 0)
 
 

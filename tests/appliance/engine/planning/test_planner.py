@@ -106,14 +106,10 @@ def test_a_load_that_does_not_fit_is_refused_with_what_would() -> None:
     assert (context, sequences) == (1_024, 8)
     assert 1_024 <= cells < 8_192
     assert children() == before
-    smaller = limited(ORDER, cells=cells)
-    assert (
-        plan(limited(smaller, cells=cells - 256), room).order.limits.cells
-        == cells - 256
-    )
+    assert plan(limited(ORDER, cells=cells - 2_048), room).footprint.exact
     with pytest.raises(InsufficientMemoryError):
         # Two probes differ by some hundred kilobytes of their own.
-        plan(limited(smaller, cells=cells + 4_096), room)
+        plan(limited(ORDER, cells=cells + 4_096), room)
 
 
 @pytest.mark.parametrize("left_bytes", [-(2**30), 0, 2**25])

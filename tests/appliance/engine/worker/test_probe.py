@@ -1,4 +1,4 @@
-"""The probe's own process: what it may not do, and how it ends."""
+"""The processes that only measure: what they may not do, and how they end."""
 
 import os
 import resource
@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from appliance.engine import protocol as wire
-from appliance.engine.launch import PROBE
+from appliance.engine.launch import PROBE, STOPWATCH
 from appliance.engine.planning.search import limited
 from tests.appliance.engine.peer import LOAD
 from tests.support.demo_engine import DEMO_MODEL
@@ -26,12 +26,12 @@ ORDER = limited(
 class Child:
     """A probe process, spoken to without the gateway's code."""
 
-    def __init__(self, *, allowed_bytes: int = 2**30) -> None:
+    def __init__(self, module: str = PROBE, *, allowed_bytes: int = 2**30) -> None:
         self._ours, theirs = socket.socketpair()
         arguments = (str(theirs.fileno()), str(os.getpid()), str(allowed_bytes))
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-m", PROBE, *arguments],
+                [sys.executable, "-I", "-m", module, *arguments],
                 pass_fds=(theirs.fileno(),),
                 stderr=subprocess.PIPE,
             )
@@ -85,8 +85,18 @@ def test_a_probe_ends_with_its_gateway() -> None:
     assert child.close() == 0
 
 
-def test_a_probe_answers_nothing_but_loads() -> None:
-    child = Child()
+def test_a_stopwatch_is_contained_and_ends_with_its_gateway() -> None:
+    child = Child(STOPWATCH)
+    assert isinstance(child.ask(ORDER), wire.Timed)
+    status = Path(f"/proc/{child.process.pid}/status").read_text()
+    assert "Seccomp:\t2" in status
+    assert "NoNewPrivs:\t1" in status
+    assert child.close() == 0
+
+
+@pytest.mark.parametrize("module", [PROBE, STOPWATCH])
+def test_they_answer_nothing_but_loads(module: str) -> None:
+    child = Child(module)
     with pytest.raises(EOFError):
         child.ask(wire.AskStats())
     assert child.process.wait(30) == 4
