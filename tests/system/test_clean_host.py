@@ -1,9 +1,10 @@
 """A host with Python 3.11 and nothing else is set up from an image, and serves.
 
 A minimal Debian is made once by debootstrap, in ``SALLYPORT_TEST_ROOT`` or a folder
-for temporary files. ``SALLYPORT_TEST_WHEELS`` names a folder with the wheels of
-Sallyport and of all it needs, pip among them. Without either, or without the right
-to make namespaces, the test is skipped and says why.
+for temporary files. The wheels are those that the bundler locks for this tree, with
+llama-cpp-python compiled once and kept; ``SALLYPORT_TEST_APPLIANCE`` names a folder
+of others, pip among them. Without debootstrap, or without the right to make
+namespaces, the test is skipped and says why.
 """
 
 import datetime as dt
@@ -21,10 +22,14 @@ import pytest
 from appliance.clock import SystemClock
 from bundleformat.digest import sha256_of
 from bundleformat.gguf import read_facts
+from bundleformat.paths import Name
 from bundleformat.site_certificate import SiteCertificate, issue
 from bundleformat.trust import grouped
 from bundler.demo.story import ANSWER, QUESTION
 from bundler.installer import INSTALLER_NAME, installer_bytes
+from bundler.progress import SilentMeter
+from bundler.wheels.environment import lock_environment
+from bundler.wheels.target import WheelsSpec
 from tests.support.publish_wheels import (
     Delivery,
     environment_of,
@@ -33,7 +38,7 @@ from tests.support.publish_wheels import (
 )
 from tests.support.publisher import TERMS, Published, make_root, new_keys
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3_600)]
 
 HERE = Path(__file__).parent
 PROGRAMS = ("debootstrap", "unshare", "xorriso")
@@ -71,13 +76,29 @@ def clean_root() -> Path:
 
 
 @pytest.fixture(scope="module")
-def wheels() -> tuple[Path, ...]:
-    """The wheels of Sallyport and of everything it needs."""
-    folder = os.environ.get("SALLYPORT_TEST_WHEELS", "")
-    found = tuple(sorted(Path(folder).glob("*.whl"))) if folder else ()
-    if not found:
-        pytest.skip("SALLYPORT_TEST_WHEELS names no folder of wheels")
-    return found
+def wheels(clean_root: Path, repository: Path) -> tuple[Path, ...]:
+    """The wheels of Sallyport and of everything it needs.
+
+    ``clean_root`` comes first: where the test is skipped, nothing is compiled.
+    """
+    assert clean_root.is_dir()
+    folder = os.environ.get("SALLYPORT_TEST_APPLIANCE", "")
+    if folder:
+        return tuple(sorted(Path(folder).glob("*.whl")))
+    spec = WheelsSpec(
+        name=Name("appliance"),
+        requirements=("sallyport[appliance]",),
+        python="3.11",
+        glibc="2.36",
+        cpu="x86-64-v3",
+        role="appliance",
+        find=(repository,),
+        source_only=("llama-cpp-python==0.3.36",),
+    )
+    default = Path("~/.cache/sallyport-tests/wheels").expanduser()
+    cache = Path(os.environ.get("SALLYPORT_TEST_WHEELS", default))
+    locked = lock_environment(spec, cache=cache, meter=SilentMeter())
+    return tuple(wheel.path for wheel in locked.wheels)
 
 
 def publish(folder: Path, wheels: tuple[Path, ...], model: Path) -> Published:
