@@ -150,7 +150,7 @@ def comparison_lines(found: Comparison) -> tuple[str, ...]:
     versions = f"{before.manifest.version} -> {after.manifest.version}"
     lines = [
         f"channel {after.manifest.channel}: version {versions}",
-        f"root version {before.root.version} -> {after.root.version}",
+        _root_line(before.root.version, after.root.version),
         *(f"  {sentence}" for sentence in found.keys),
     ]
     for change in found.changes:
@@ -158,6 +158,12 @@ def comparison_lines(found: Comparison) -> tuple[str, ...]:
     whole = sum(item.size_bytes for item in after.manifest.artifacts)
     lines.append(f"to carry: {size(found.carry_bytes)} of {size(whole)}")
     return tuple(lines)
+
+
+def _root_line(before: int, after: int) -> str:
+    if before == after:
+        return f"root version {after} in both"
+    return f"root version {before} -> {after}"
 
 
 def _change(

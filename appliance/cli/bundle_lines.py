@@ -92,6 +92,10 @@ def done_lines(done: Imported) -> tuple[str, ...]:
             *heading(done.bundle),
             *contents(done.bundle),
             f"{name} is now active: generation {done.generation}",
+            *(
+                f"environment {each} is installed: sallyport environment path {each}"
+                for each in done.environments
+            ),
             *_withdrawn_line("withdrawn:", done.withdrawn),
             *_not_allowed_line(done.not_allowed_here),
             "the ledger holds its receipt",

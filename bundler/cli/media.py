@@ -53,7 +53,7 @@ def split(
     names = [volume_name(hint) for hint in hints]
     show(
         {"out": str(out), "of": len(names), "volumes": names},
-        (*(str(out / name) for name in names), f"{len(names)} volumes written"),
+        (*(str(out / name) for name in names), f"volumes written: {len(names)}"),
         as_json=as_json,
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from appliance.cli import main
+from tests.support.publish_wheels import environment_of, publish_artifacts, quick_pip
 from tests.support.publisher import Published, next_root, publish_bundle, republish
 from tests.support.real_host import RealHost, commission
 
@@ -62,6 +63,26 @@ def test_what_a_bundle_withdraws_is_said_before_and_after(
     assert "withdrawn: policy old" in lines(host, capsys, *command)
     again = lines(host, capsys, *command)
     assert again == ["bundle 2 of channel main is already active; nothing to do"]
+
+
+def test_an_installed_environment_is_said_with_the_command_that_finds_it(
+    host: RealHost, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tools = environment_of("tools", (quick_pip(tmp_path / "wheels"),))
+    bundle = publish_artifacts(
+        tmp_path / "newer",
+        tools,
+        version=2,
+        keys=host.bundle.keys,
+        roots=host.bundle.roots,
+        created=host.bundle.manifest.created,
+        expires=host.bundle.manifest.created + dt.timedelta(days=30),
+    )
+    told = lines(host, capsys, "bundle", "import", str(bundle.folder))
+    (line,) = (each for each in told if each.startswith("environment tools"))
+    command = line.partition("sallyport ")[2].split()
+    (folder,) = lines(host, capsys, *command)
+    assert (Path(folder) / "bin" / "python").exists()
 
 
 def test_a_dry_run_refuses_a_policy_that_does_not_compile(
