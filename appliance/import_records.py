@@ -237,7 +237,7 @@ def _signed(bundle: VerifiedBundle) -> dict[str, JSON]:
     profile = root.unrecognized_fields.get(PROFILE_FIELD)
     return {
         "root_version": bundle.root_version,
-        "signed_by": bundle.signed_by,
+        "signed_by": _names(bundle.signed_by),
         "thresholds": {
             "root": root.roles[Root.type].threshold,
             "targets": root.roles[Targets.type].threshold,

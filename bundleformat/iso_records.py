@@ -135,8 +135,13 @@ def parse_record(data: bytes, *, fetch: Fetch, where: str) -> Record:
         )
     if data[33 : 33 + id_bytes] in {_SELF, _PARENT}:
         return record
-    if not name:
-        raise MalformedError("without a Rock Ridge name", where=where)
+    # A slash in a name would make another path of it than its folder's.
+    if name in {"", ".", ".."} or {*name} & {"/", "\0"}:
+        raise MalformedError(
+            "without a Rock Ridge name that a file can have",
+            where=where,
+            actual=ascii(name),
+        )
     return Record(
         name=name,
         block=record.block,

@@ -20,6 +20,7 @@ Source: FIPS 204; CNSA 2.0, "Software and firmware signing"; TUF specification
 1.0, section 4.3.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, get_args
@@ -58,6 +59,8 @@ ROLES: Final = (Root.type, Targets.type, Snapshot.type, Timestamp.type)
 
 PublicKey = Ed25519PublicKey | EllipticCurvePublicKey | MLDSA87PublicKey
 """The kinds of key a root may name."""
+
+_KEY_ID = re.compile(r"[0-9a-f]{64}")
 
 FAMILIES: Final[tuple[KeyFamily, ...]] = get_args(KeyFamily)
 
@@ -166,7 +169,8 @@ def check_root_profile(root: Root, compliance_keys: Mapping[str, Key]) -> Profil
 
     Raises:
         MalformedError: No profile; a key of a kind that the profile does not
-            allow, or named twice; or a threshold that it cannot have.
+            allow, named twice, or by no possible id; or a threshold that it cannot
+            have.
     """
     profile = parse_profile(root)
     for role in ROLES:
@@ -239,6 +243,15 @@ def check_both_kinds(
 def _check_keys(
     profile: Profile, keys: Sequence[Key], *, threshold: int, where: str
 ) -> None:
+    for key in keys:
+        # An id is written into records and shown to people.
+        if not _KEY_ID.fullmatch(key.keyid):
+            raise MalformedError(
+                "not a key id",
+                where=where,
+                expected="64 lower-case hexadecimal digits",
+                actual=ascii(key.keyid),
+            )
     found = Counter(family_of(key, where=where) for key in keys)
     # TUF does not derive a key's id from the key, so one key could have two ids,
     # and its holder's one signature would count as two.

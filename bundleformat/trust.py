@@ -187,7 +187,7 @@ def parse_root(root_bytes: bytes, *, where: str, limits: Limits) -> Metadata[Roo
     )
     if metadata.signed.type != Root.type:
         raise MalformedError("not a TUF root", where=where)
-    if not metadata.signed.consistent_snapshot:
+    if metadata.signed.consistent_snapshot is not True:
         raise MalformedError("consistent_snapshot is not set", where=where)
     _facts(metadata.signed)
     return metadata

@@ -96,7 +96,7 @@ def refresh(
             raise _expired(
                 error, where=fetcher.last, reference_time=reference_time, now=now
             ) from error
-        _raise_translated(error, where=fetcher.last)
+        _raise_translated(error, where=fetcher.last, misnamed=fetcher.misnamed)
     except OSError as error:
         raise StorageFaultError(
             "the scratch folder cannot be used",
@@ -110,12 +110,14 @@ class _VolumeFetcher(FetcherInterface):
 
     Attributes:
         last: The file asked for last, which is the one an error is about.
+        misnamed: That file holds another version than its name says.
     """
 
     def __init__(self, volume: Medium, limits: Limits) -> None:
         self._volume = volume
         self._limits = limits
         self.last = TIMESTAMP_PATH
+        self.misnamed = False
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         return iter((self.download_bytes(url, self._limits.targets_bytes),))
@@ -126,6 +128,7 @@ class _VolumeFetcher(FetcherInterface):
         Overrides the base class, which would copy through a file in ``/tmp``.
         """
         self.last = path = parse_path(unquote(url.removeprefix(_SCHEME)))
+        self.misnamed = False
         # A signed length above our own cap does not raise the cap.
         cap = _cap_of(path, self._limits)
         try:
@@ -141,9 +144,11 @@ class _VolumeFetcher(FetcherInterface):
             raise DigestMismatchError(
                 "longer than signed", where=path, expected=f"{max_length} bytes"
             ) from error
-        decode_metadata(
+        found = decode_metadata(
             data, max_bytes=cap, max_depth=self._limits.json_depth, where=path
         )
+        version = path.rpartition("/")[2].partition(".")[0]
+        self.misnamed = version.isdigit() and int(version) != found.signed.version
         return data
 
 
@@ -247,9 +252,10 @@ def _expired(
     return ExpiredError(problem, where="root" if expired_root else where, hint=hint)
 
 
-def _raise_translated(error: Exception, *, where: ArchivePath) -> NoReturn:
+def _raise_translated(
+    error: Exception, *, where: ArchivePath, misnamed: bool
+) -> NoReturn:
     """Raise the error of our tree that says the same as the library's."""
-    is_root = parse_root_version(where.rpartition("/")[2]) is not None
     match error:
         case tuf_errors.UnsignedMetadataError():
             raise SignatureError(
@@ -258,7 +264,7 @@ def _raise_translated(error: Exception, *, where: ArchivePath) -> NoReturn:
                 hint="Import only bundles of the publisher whose root this machine "
                 "trusts; report this medium if it claims to be one.",
             ) from error
-        case tuf_errors.BadVersionNumberError() if is_root:
+        case tuf_errors.BadVersionNumberError() if misnamed:
             raise MalformedError(
                 "the file holds another version than its name says", where=where
             ) from error

@@ -15,6 +15,7 @@ from bundleformat.errors import (
     ConflictError,
     DigestMismatchError,
     EquivocationError,
+    LimitExceededError,
     MalformedError,
     MissingError,
     RollbackError,
@@ -46,7 +47,8 @@ def check_claimed_channel(volume: Medium, *, channel: str, limits: Limits) -> No
 
     Raises:
         ConflictError: It claims another channel.
-        MalformedError, LimitExceededError: It is no JSON, or no name.
+        MalformedError, LimitExceededError: It is no JSON, or no name; or there
+            are more roots than a chain may have.
     """
     newest = max(_root_versions(volume, limits), default=None)
     if newest is None:
@@ -70,7 +72,17 @@ def check_claimed_channel(volume: Medium, *, channel: str, limits: Limits) -> No
 
 def _root_versions(volume: Medium, limits: Limits) -> set[int]:
     names = volume.names(METADATA_FOLDER, max_entries=limits.root_files + 64)
-    return {v for v in map(parse_root_version, names) if v is not None}
+    found = {v for v in map(parse_root_version, names) if v is not None}
+    # The library stops at that number without a word, and would trust a root that
+    # later ones have replaced.
+    if len(found) > limits.root_files:
+        raise LimitExceededError(
+            "too many roots",
+            where=METADATA_FOLDER,
+            expected=f"at most {limits.root_files}",
+            actual=str(len(found)),
+        )
+    return found
 
 
 def check_root_chain(volume: Medium, *, state: TrustState, limits: Limits) -> None:
@@ -94,9 +106,7 @@ def check_root_chain(volume: Medium, *, state: TrustState, limits: Limits) -> No
     for version in sorted(present & known.keys()):
         path = root_path(version)
         data = volume.read(path, max_bytes=limits.root_bytes)
-        if _signed_part(data, path, limits) != _signed_part(
-            known[version], path, limits
-        ):
+        if not _says_the_same(data, known[version], path, limits):
             raise EquivocationError(
                 "another root of a version this machine already trusts",
                 where=path,
@@ -104,8 +114,20 @@ def check_root_chain(volume: Medium, *, state: TrustState, limits: Limits) -> No
             )
 
 
+def _says_the_same(one: bytes, other: bytes, where: str, limits: Limits) -> bool:
+    """Return whether two metadata files have the same signed part.
+
+    Nobody signs how a file is spelt, nor which other signatures lie beside the good
+    ones: a root that gained one is the same root, and a space that somebody wrote
+    into a timestamp does not make another bundle of it.
+    """
+    # As canonical bytes, because to Python true equals 1.
+    return strictjson.encode(_signed_part(one, where, limits)) == strictjson.encode(
+        _signed_part(other, where, limits)
+    )
+
+
 def _signed_part(data: bytes, where: str, limits: Limits) -> Any:  # noqa: ANN401 - any JSON value
-    # Signatures are left out: a root that gained one is the same root.
     value = strictjson.decode(
         data, max_bytes=limits.root_bytes, max_depth=limits.json_depth, where=where
     )
@@ -166,14 +188,14 @@ def check_same_metadata(volume: Medium, found: Refreshed, *, limits: Limits) -> 
     """Check that the volume holds the very metadata that was verified.
 
     Raises:
-        EquivocationError: Another timestamp of the same version.
+        EquivocationError: A timestamp of the same version that says something else.
         DigestMismatchError: Another snapshot or targets file.
     """
     # The library keeps what it has when versions are equal and does not compare.
     version = found.timestamp.signed.version
     cached = dict(found.state.files)
     timestamp = volume.read(TIMESTAMP_PATH, max_bytes=limits.timestamp_bytes)
-    if timestamp != cached["timestamp.json"]:
+    if not _says_the_same(timestamp, cached["timestamp.json"], TIMESTAMP_PATH, limits):
         raise EquivocationError(
             f"another bundle claims to be version {version}",
             where=TIMESTAMP_PATH,

@@ -139,6 +139,7 @@ class EnvironmentInstaller:
     def _all_or_nothing(self, sha256: Sha256) -> Iterator[None]:
         folder = self._root / sha256
         with _disk_faults(folder):
+            first = not self._root.exists()
             self._root.mkdir(mode=OWNER_MAY, parents=True, exist_ok=True)
             for left in self._root.glob(f"{SCRATCH_PREFIX}*"):
                 _remove(left)
@@ -151,6 +152,8 @@ class EnvironmentInstaller:
                     _remove(made)
                 if before is None:
                     folder.rmdir()
+                if first:
+                    self._root.rmdir()
                 raise
 
     def _ensure(

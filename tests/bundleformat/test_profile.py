@@ -210,6 +210,24 @@ def test_one_key_under_two_ids_is_refused(where: str) -> None:
     assert refusal(edited(keys, change)).where == expected
 
 
+@pytest.mark.parametrize("keyid", ["a key", "\x1b[2J", "", "A" * 64, "a" * 65, "é"])
+@pytest.mark.parametrize("where", ["root", "compliance"])
+def test_a_key_by_no_possible_id_is_refused(where: str, keyid: str) -> None:
+    # Ids are written into records, which hold no text of any kind.
+    keys = new_keys()
+    odd = new_keys().root[0].public_key
+    renamed = SSlibKey(keyid, odd.keytype, odd.scheme, odd.keyval)
+
+    def change(root: Root) -> None:
+        if where == "root":
+            root.add_key(renamed, "root")
+        else:
+            root.unrecognized_fields[COMPLIANCE_FIELD][keyid] = renamed.to_dict()
+
+    expected = "root.roles.root" if where == "root" else "root: compliance keys"
+    assert refusal(edited(keys, change)).where == expected
+
+
 @pytest.mark.parametrize("kind", ["classical", "ml-dsa"])
 def test_a_first_root_signed_by_every_key_of_one_kind_alone_is_refused(
     hybrid: Keys, kind: str

@@ -12,6 +12,7 @@ from tuf.api.metadata import Root
 from bundleformat.errors import (
     ConflictError,
     EquivocationError,
+    LimitExceededError,
     MalformedError,
     MissingError,
     RollbackError,
@@ -124,6 +125,31 @@ def test_a_root_that_holds_another_version_than_its_name_is_refused(
     second = next_root(published.root, signers=keys.root, version=3)
     evil = next_version(published, tmp_path / "v2", roots=(published.root, second))
     host.refuses(evil.folder, MalformedError, where=ROOT_2)
+
+
+def test_more_roots_than_a_chain_may_have_are_refused_and_none_is_passed_over(
+    published: Published, host: BundleHost, keys: Keys, tmp_path: Path
+) -> None:
+    # The library would stop in the middle, at a root that later ones have replaced.
+    roots = [published.root]
+    for _ in range(3):
+        roots.append(next_root(roots[-1], signers=keys.root[:2]))
+    newer = next_version(published, tmp_path / "v2", roots=roots)
+    limits = replace(DEFAULT_LIMITS, root_files=3)
+    host.refuses(newer.folder, LimitExceededError, where="metadata", limits=limits)
+    assert host.look(newer.folder).root_version == 4
+
+
+def test_a_root_whose_threshold_is_true_is_refused(
+    published: Published, host: BundleHost, keys: Keys, tmp_path: Path
+) -> None:
+    # To Python it is 1: a record of it would be no number, and nobody would count.
+    def change(root: Root) -> None:
+        root.roles["targets"].threshold = True
+
+    second = next_root(published.root, signers=keys.root[:2], change=change)
+    evil = next_version(published, tmp_path / "v2", roots=(published.root, second))
+    host.refuses(evil.folder, MalformedError, where=f"{ROOT_2}: 'threshold'")
 
 
 def test_a_gap_in_the_chain_is_named(
