@@ -1,0 +1,1 @@
+"""The bundles of the corpus; ``tests.vectors.make_bundles`` says what it is."""
