@@ -34,6 +34,7 @@ from appliance.settings import EngineSettings, home_folder, read_settings
 if TYPE_CHECKING:
     from appliance.api.doorman import Front
     from appliance.live_host import LiveHost
+    from appliance.metrics.meter import Meter
     from appliance.request_flow import RequestFlow
 
 
@@ -129,13 +130,14 @@ def ledger_writer(host: OpenHost) -> LedgerWriter:
 
 
 def request_flow(
-    host: OpenHost, *, live: "LiveHost", ledger: LedgerWriter
+    host: OpenHost, *, live: "LiveHost", ledger: LedgerWriter, meter: "Meter"
 ) -> "RequestFlow":
     """Return the flow of every request; today's use is that of the ledger."""
     # An import has 100 MB of memory, of which it spends none on a web server.
     from appliance.quota.moment import Moment  # noqa: PLC0415
     from appliance.quota.quota import Quota  # noqa: PLC0415
     from appliance.request_flow import RequestFlow  # noqa: PLC0415
+    from appliance.request_meter import MeteredLedger  # noqa: PLC0415
 
     now = host.clock.now()
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -151,20 +153,34 @@ def request_flow(
     )
     return RequestFlow(
         host=live,
-        ledger=ledger,
+        ledger=MeteredLedger(ledger, meter=meter, clock=host.clock),
         clock=host.clock,
         limits=host.settings.limits,
         quota=quota,
         most_engines=host.settings.models.resident,
         queue_timeout_s=engine.queue_timeout_s,
+        meter=meter,
     )
 
 
+def new_meter() -> "Meter":
+    """Return what counts everything that one server does."""
+    from appliance.metrics.meter import Meter  # noqa: PLC0415 - see ``request_flow``
+
+    return Meter()
+
+
 def application(
-    host: OpenHost, *, flow: "RequestFlow", live: "LiveHost", ledger: LedgerWriter
+    host: OpenHost,
+    *,
+    flow: "RequestFlow",
+    live: "LiveHost",
+    ledger: LedgerWriter,
+    meter: "Meter",
 ) -> "Front":
     """Return the HTTP application over a flow, a live host and its ledger."""
     from appliance.api.app import build_app  # noqa: PLC0415 - see ``request_flow``
+    from appliance.api.metrics import Metrics  # noqa: PLC0415
 
     return build_app(
         flow=flow,
@@ -173,4 +189,5 @@ def application(
         clock=host.clock,
         not_ready=lambda: live.not_ready() + (() if ledger.healthy else ("ledger",)),
         impaired=live.impaired,
+        metrics=Metrics(meter=meter, samples=live.engine_samples),
     )

@@ -28,7 +28,9 @@ from appliance.ledger.events import Draft
 from appliance.live_callers import Callers
 from appliance.live_news import News
 from appliance.live_policies import compile_active
+from appliance.live_samples import sample
 from appliance.live_snapshot import Snapshot, read_snapshot, served, site_facts
+from appliance.metrics.engines import EngineSample
 from appliance.policy.compile import CoreFiles, PolicySet
 from appliance.registry.catalogue import ActiveModel
 from appliance.registry.generations import repair_hint
@@ -117,6 +119,10 @@ class LiveHost:
         if self._pool.taken_out():
             codes.add("model-taken-out")
         return tuple(sorted(codes))
+
+    async def engine_samples(self) -> tuple[EngineSample, ...]:
+        """Return how every loaded model's engine is."""
+        return tuple(await asyncio.gather(*map(sample, self._pool.seats())))
 
     async def start(self) -> None:
         """Make everything the database says is active available.

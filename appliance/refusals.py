@@ -16,6 +16,7 @@ from appliance.clock import Clock
 from appliance.errors import AuditUnavailableError
 from appliance.ledger.events import Draft
 from appliance.record_budget import TEAM_BURST, TEAM_RATE_PER_S, RecordBudget
+from appliance.request_meter import Meter
 from appliance.request_parts import Ledger
 from appliance.request_records import Progress, refusal_draft
 from bundleformat.errors import Error
@@ -42,8 +43,9 @@ class _Refusal:
 class Refusals:
     """Writes the refusals of one server."""
 
-    def __init__(self, *, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, *, ledger: Ledger, clock: Clock, meter: Meter) -> None:
         self._ledger = ledger
+        self._meter = meter
         self._clock = clock
         self._noted: deque[_Refusal] = deque()
         self._budgets: dict[str | None, RecordBudget] = {None: RecordBudget()}
@@ -57,6 +59,7 @@ class Refusals:
         Raises:
             AuditUnavailableError: The ledger cannot write.
         """
+        self._meter.refused(error.code)
         left_out = 0
         if progress.team is None:
             if not self._budgets[None].take(self._clock.monotonic_ns()):
@@ -72,6 +75,7 @@ class Refusals:
         Raises:
             AuditUnavailableError: The ledger does not take records now.
         """
+        self._meter.refused(error.code)
         if not self._ledger.healthy:
             raise AuditUnavailableError("the ledger cannot write")
         budget = self._budgets.get(progress.team)

@@ -20,21 +20,18 @@ given back when the request has ended, however it ended.
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import (
-    AbstractAsyncContextManager,
     AsyncExitStack,
 )
 from functools import lru_cache, partial
-from typing import Any, TypeVar
 
 from appliance.clock import Clock
 from appliance.engine.embedding import ModelEngine, Vectors
-from appliance.engine.port import Piece, Ticket
+from appliance.engine.port import Piece
 from appliance.errors import (
     AuditUnavailableError,
     ClientGoneError,
-    EngineUnavailableError,
     ModelNotFoundError,
     OverloadedError,
     PolicyDeniedError,
@@ -43,7 +40,6 @@ from appliance.errors import (
 )
 from appliance.identity.keys import Caller
 from appliance.identity.terms import Terms
-from appliance.ledger.events import Draft
 from appliance.model_requests import Asked, ChatRequest, EmbeddingRequest
 from appliance.policy.labels import effective_labels
 from appliance.quota.allowance import Allowance, allowance
@@ -51,6 +47,7 @@ from appliance.quota.moment import Moment
 from appliance.quota.quota import Quota
 from appliance.refusals import Refusals
 from appliance.request_decision import decide_request
+from appliance.request_meter import Meter
 from appliance.request_parts import (
     Admitted,
     Call,
@@ -64,18 +61,13 @@ from appliance.request_parts import (
 from appliance.request_records import Ending, Progress, request_draft
 from appliance.request_reservation import reserve, wish
 from appliance.request_time import (
-    Cutoff,
-    Turns,
     Turnstile,
     allowed_s,
     in_time,
-    too_late,
 )
+from appliance.request_work import RequestWork
 from appliance.settings import LimitSettings
 from bundleformat.errors import Error
-
-_Part = TypeVar("_Part", Piece, Vectors)
-"""What an answer is made of; the last part carries the usage."""
 
 TERMS_REMEMBERED = 256
 """Different terms whose limits need not be looked up again."""
@@ -95,6 +87,7 @@ class RequestFlow:
         quota: Counts what all requests hold.
         most_engines: Engines that are loaded at once at the most.
         queue_timeout_s: How long a request may wait for its team's turn.
+        meter: Counts what happens.
     """
 
     def __init__(
@@ -107,6 +100,7 @@ class RequestFlow:
         quota: Quota,
         most_engines: int,
         queue_timeout_s: float,
+        meter: Meter,
     ) -> None:
         self._host = host
         self._ledger = ledger
@@ -114,8 +108,11 @@ class RequestFlow:
         self._limits = limits
         self._quota = quota
         self._most_engines = most_engines
-        self._turns = Turns(wait_s=queue_timeout_s)
-        self._refusals = Refusals(ledger=ledger, clock=clock)
+        self._work = RequestWork(
+            ledger=ledger, clock=clock, quota=quota, wait_s=queue_timeout_s
+        )
+        self._refusals = Refusals(ledger=ledger, clock=clock, meter=meter)
+        self._meter = meter
         self._turnstile = Turnstile()
         self._stopping = False
         # One team's terms are the same for most of its requests.
@@ -164,7 +161,7 @@ class RequestFlow:
 
     def leave(self, entered: Entered, *, used_tokens: int = 0) -> None:
         """Give back what a call holds; harmless when repeated."""
-        self._quota.leave(entered.hold, used_tokens=used_tokens, at=self._moment())
+        self._work.leave(entered, used_tokens=used_tokens)
 
     def headers(self, entered: Entered) -> Mapping[str, str]:
         """Return what every answer to the call tells of limits and time."""
@@ -189,7 +186,7 @@ class RequestFlow:
         async with AsyncExitStack() as undo:
             undo.callback(self.leave, entered)
             try:
-                async with in_time(self._left_s(entered)):
+                async with in_time(self._work.left_s(entered)):
                     reserved = await self._reserve(entered, call, undo=undo)
                 # 7. llm.request is durable before any work begins
                 admitted = await self._accept(entered, reserved)
@@ -276,7 +273,7 @@ class RequestFlow:
             tenant=caller.team,
             weight=hold.allowed.weight,
             priority=wanted.priority,
-            deadline_s=self._left_s(entered),
+            deadline_s=self._work.left_s(entered),
         )
         self._quota.counted(
             hold,
@@ -320,11 +317,19 @@ class RequestFlow:
             receipt = await writing
             gone = True
         ending = Ending(
-            progress, parent=receipt.seq, ticket=reserved.ticket, clock=self._clock
+            progress,
+            parent=receipt.seq,
+            ticket=reserved.ticket,
+            clock=self._clock,
+            meter=self._meter.begin(
+                reserved.model.facts.name,
+                started_ns=progress.started_ns,
+                accepted_ns=self._clock.monotonic_ns(),
+            ),
         )
         admitted = Admitted(entered=entered, reserved=reserved, ending=ending)
         if gone:
-            await self._abandon(admitted)
+            await self._work.abandon(admitted)
             raise asyncio.CancelledError
         return admitted
 
@@ -348,62 +353,11 @@ class RequestFlow:
             EngineUnavailableError: The engine died; earlier pieces are valid.
             AuditUnavailableError: Step 9 failed; the last piece is withheld.
         """
-        return self._carry(admitted, admitted.model.engine.generate)
+        return self._work.carry(admitted, admitted.model.engine.generate)
 
     def embed(self, admitted: Admitted[EmbeddingRequest]) -> AsyncGenerator[Vectors]:
         """Take an admitted call for vectors through steps 8 to 10, as ``generate``."""
-        return self._carry(admitted, admitted.model.engine.embed)
-
-    async def _carry(
-        self,
-        admitted: Admitted[Any],
-        work: Callable[[Ticket], AsyncIterator[_Part]],
-    ) -> AsyncGenerator[_Part]:
-        ending = admitted.ending
-        engine = admitted.model.engine
-        try:
-            async with self._running(admitted) as cutoff:
-                # 8. generate
-                async for part in work(admitted.ticket):
-                    self._quota.begun(admitted.entered.hold)
-                    ending.note(part)
-                    if part.usage is not None:
-                        # 9. llm.response is durable
-                        await self._end(ending, ending.finished(part))
-                    # 10. the last piece leaves
-                    yield part
-            if not ending.recorded:
-                raise _ended_early(cutoff)
-        except AuditUnavailableError:
-            raise
-        except Error as error:
-            usage = await engine.cancel(admitted.ticket.request_id)
-            await self._end(ending, ending.failed(error, usage))
-            raise
-        finally:
-            if not ending.recorded:
-                await asyncio.shield(self._abandon(admitted))
-            self.leave(admitted.entered, used_tokens=ending.used_tokens)
-
-    def _running(self, admitted: Admitted[Any]) -> AbstractAsyncContextManager[Cutoff]:
-        """Wait for the team's turn, and run until the request's time is over."""
-        hold = admitted.entered.hold
-        return self._turns.turn(
-            hold.team,
-            most=hold.allowed.running,
-            engine=admitted.model.engine,
-            request_id=admitted.ticket.request_id,
-            left_s=partial(self._left_s, admitted.entered),
-        )
-
-    async def _abandon(self, admitted: Admitted[Any]) -> None:
-        """Cancel in the engine, then record that the caller went away."""
-        usage = await admitted.model.engine.cancel(admitted.ticket.request_id)
-        await self._end(admitted.ending, admitted.ending.cancelled(usage))
-
-    async def _end(self, ending: Ending, draft: Draft) -> None:
-        ending.recorded = True
-        await self._ledger.append(draft)
+        return self._work.carry(admitted, admitted.model.engine.embed)
 
     def _moment(self) -> Moment:
         return Moment(ns=self._clock.monotonic_ns(), now=self._clock.now())
@@ -411,18 +365,9 @@ class RequestFlow:
     def _age_s(self, progress: Progress) -> float:
         return (self._clock.monotonic_ns() - progress.started_ns) / 1e9
 
-    def _left_s(self, entered: Entered) -> float:
-        return entered.timeout_s - self._age_s(entered.progress)
-
 
 def _allowance(limits: LimitSettings, terms: Terms) -> Allowance:
     return allowance(limits, dataclasses.asdict(terms))
-
-
-def _ended_early(cutoff: Cutoff) -> Error:
-    if cutoff.over:
-        return too_late()
-    return EngineUnavailableError("the engine ended the answer early")
 
 
 async def _give_back(engine: ModelEngine, request_id: str) -> None:

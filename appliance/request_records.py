@@ -21,10 +21,18 @@ from appliance.ledger.fields import JSON
 from appliance.model_requests import EmbeddingRequest, ModelRequest
 from appliance.policy.decide import Decision
 from appliance.policy.facts import Labels, ModelFacts, SiteFacts
+from appliance.request_meter import RequestMeter
 from bundleformat.errors import Error, FaultError
 
 CLIENT_GONE_STATUS = 499
 """The status of an answer nobody waits for. Source: nginx's convention."""
+
+METERED_AS = {
+    Outcome.OK: "stop",
+    Outcome.CANCELLED: "abort",
+    Outcome.ERROR: "error",
+}
+"""How an ending is counted that has no reason of its own. Source: vLLM."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -174,8 +182,10 @@ class Ending:
         parent: int,
         ticket: Ticket,
         clock: Clock,
+        meter: RequestMeter,
     ) -> None:
         self._progress = progress
+        self._meter = meter
         self._parent = parent
         self._ticket = ticket
         self._first_ns: int | None = None
@@ -185,9 +195,16 @@ class Ending:
 
     def note(self, part: Piece | Vectors) -> None:
         """Remember when the first text, or the first vector, came."""
+        now_ns = self._clock.monotonic_ns()
+        if isinstance(part, Piece):
+            self._meter.token(now_ns, queued_s=part.queued_s)
         came = part.text if isinstance(part, Piece) else part.vectors
         if self._first_ns is None and came:
-            self._first_ns = self._clock.monotonic_ns()
+            self._first_ns = now_ns
+
+    def runs(self) -> None:
+        """Note that it is its team's turn."""
+        self._meter.runs(self._clock.monotonic_ns())
 
     def finished(self, part: Piece | Vectors) -> Draft:
         """Return the record of a request that came to its end."""
@@ -216,6 +233,12 @@ class Ending:
         ended_ns = self._clock.monotonic_ns()
         completion_tokens = 0 if usage is None else usage.completion_tokens
         self.used_tokens = self._ticket.prompt_tokens + completion_tokens
+        self._meter.ended(
+            finish_reason or METERED_AS[outcome],
+            prompt_tokens=self._ticket.prompt_tokens,
+            completion_tokens=completion_tokens,
+            now_ns=ended_ns,
+        )
         ttft_ms = None if self._first_ns is None else self._ms(self._first_ns)
         return Draft(
             event=Event.LLM_RESPONSE,

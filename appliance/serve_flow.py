@@ -20,7 +20,13 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 
-from appliance.compose import application, ledger_writer, live_host, request_flow
+from appliance.compose import (
+    application,
+    ledger_writer,
+    live_host,
+    new_meter,
+    request_flow,
+)
 from appliance.containment.seccomp import refuse_network
 from appliance.containment.secrecy import forbid_inspection
 from appliance.errors import HostNotReadyError
@@ -93,9 +99,10 @@ async def _serve(
         await live.start()
         await ledger.append(_started(live, aborted))
         # 6. serve
+        meter = new_meter()
+        flow = request_flow(host, live=live, ledger=ledger, meter=meter)
+        app = application(host, flow=flow, live=live, ledger=ledger, meter=meter)
         _spare_the_collector()
-        flow = request_flow(host, live=live, ledger=ledger)
-        app = application(host, flow=flow, live=live, ledger=ledger)
         server = StoppableServer(
             app,
             doorman=app.doorman,

@@ -13,6 +13,7 @@ from appliance.api.doorman import Doorman, Front
 from appliance.api.embeddings import EmbeddingExchange
 from appliance.api.exchange import ModelEndpoint
 from appliance.api.health import Health
+from appliance.api.metrics import Metrics
 from appliance.api.models import Models
 from appliance.clock import Clock
 from appliance.request_flow import RequestFlow
@@ -34,6 +35,7 @@ def build_app(
     clock: Clock,
     not_ready: Callable[[], tuple[str, ...]],
     impaired: Callable[[], tuple[str, ...]],
+    metrics: Metrics,
 ) -> Front:
     """Return the ASGI application; it holds no state of its own."""
     models = Models(host=host)
@@ -51,6 +53,7 @@ def build_app(
             Route("/v1/models/{model:path}", models.get_model, methods=["GET"]),
             Route(CHAT, chat, methods=["POST"]),
             Route(EMBEDDINGS, embeddings, methods=["POST"]),
+            Route("/metrics", metrics.scrape, methods=["GET"]),
             Route("/health/live", health.live, methods=["GET"]),
             Route("/health/ready", health.ready, methods=["GET"]),
         ],

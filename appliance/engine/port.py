@@ -63,11 +63,13 @@ class Piece:
     """Newly generated text; the last piece carries the reason and the usage.
 
     ``text`` is always whole Unicode characters and never part of a stop string.
+    ``queued_s`` is how long the request had waited for its cells, in seconds.
     """
 
     text: str
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
+    queued_s: float = 0.0
 
 
 class Engine(Protocol):

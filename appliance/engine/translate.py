@@ -38,13 +38,18 @@ def vectors(part: wire.Part, ticket: Ticket) -> Vectors:
 def piece(delta: wire.Delta, ticket: Ticket) -> Piece:
     """Return what a step added to an answer; the last piece carries the usage."""
     if delta.finish_reason is None:
-        return Piece(text=delta.text)
+        return Piece(text=delta.text, queued_s=delta.queued_s)
     usage = Usage(
         prompt_tokens=ticket.prompt_tokens,
         completion_tokens=delta.completion_tokens,
         cached_tokens=delta.cached_tokens,
     )
-    return Piece(text=delta.text, finish_reason=delta.finish_reason, usage=usage)
+    return Piece(
+        text=delta.text,
+        finish_reason=delta.finish_reason,
+        usage=usage,
+        queued_s=delta.queued_s,
+    )
 
 
 def refusal(report: wire.TooLong | wire.Refused | wire.Overloaded) -> Error:

@@ -9,11 +9,14 @@ from typing import Any
 
 from appliance.api.app import build_app
 from appliance.api.doorman import Front
+from appliance.api.metrics import Metrics
 from appliance.compose import core_files
 from appliance.errors import AuditUnavailableError, AuthenticationError
 from appliance.identity.keys import Caller
 from appliance.ledger.append import Receipt
 from appliance.ledger.events import Draft, encode_record
+from appliance.metrics.engines import EngineSample
+from appliance.metrics.meter import Meter
 from appliance.policy.compile import compile_policies
 from appliance.policy.facts import ModelFacts, SiteFacts
 from appliance.quota.moment import Moment
@@ -127,6 +130,11 @@ class Gateway:
     quota: Quota
 
 
+async def no_engines() -> tuple[EngineSample, ...]:
+    """A host on which nothing is loaded."""
+    return ()
+
+
 def gateway(
     *,
     engine: FakeEngine | None = None,
@@ -158,6 +166,7 @@ def gateway(
         used_today={caller.team: used_today},
         at=Moment(ns=0, now=NOW),
     )
+    meter = Meter()
     flow = RequestFlow(
         host=host,
         ledger=ledger,
@@ -166,6 +175,7 @@ def gateway(
         quota=quota,
         most_engines=settings.models.resident,
         queue_timeout_s=settings.engine.queue_timeout_s,
+        meter=meter,
     )
     app = build_app(
         flow=flow,
@@ -174,6 +184,7 @@ def gateway(
         clock=clock,
         not_ready=tuple,
         impaired=tuple,
+        metrics=Metrics(meter=meter, samples=no_engines),
     )
     return Gateway(
         app=app,

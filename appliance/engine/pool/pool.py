@@ -113,6 +113,11 @@ class EnginePool:
         seats = sorted(self._seats.items(), key=lambda each: each[1].used_s)
         return tuple(sha256 for sha256, seat in seats if seat.engine is not None)
 
+    def seats(self) -> tuple[Seat, ...]:
+        """Return the seats that have an engine, by the names of their models."""
+        found = [seat for seat in self._seats.values() if seat.engine is not None]
+        return tuple(sorted(found, key=lambda seat: seat.offer.name))
+
     def taken_out(self) -> Mapping[Sha256, TakenOut]:
         """Return the models that crashed too often."""
         return {

@@ -90,6 +90,13 @@ class Seat:
         return self._engine
 
     @property
+    def planned_bytes(self) -> int:
+        """Memory that was set aside for the engine; 0 while there is none."""
+        return (
+            0 if self._claim is None or self._need is None else (self._need.total_bytes)
+        )
+
+    @property
     def loading(self) -> bool:
         """Whether an engine is on its way."""
         return self._loading is not None
