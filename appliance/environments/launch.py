@@ -36,7 +36,12 @@ MAX_ANSWER_BYTES: Final = 65_536
 """Longest answer of a check: one refusal. Unit: bytes."""
 
 _CHILD = (sys.executable, "-P", "-m", "appliance.environments.child")
-_DISK_FULL = tuple(os.strerror(each) for each in (errno.ENOSPC, errno.EDQUOT))
+_DISK_REFUSED: Final = (
+    *map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)),
+    # What Python makes of the same where it wants to write to TMPDIR.
+    "No usable temporary directory",
+)
+"""What a program says when it was the disk that failed it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,17 +66,20 @@ class Launcher:
         Raises:
             MalformedError: It ended with a failure of its own.
             LimitExceededError: It took too long.
-            StorageFaultError: The disk is full.
+            StorageFaultError: The disk is full, or refused.
             InternalFaultError: It died, or could not be started.
         """
         status, tail = self._run("become", str(program), *arguments, keep=TAIL_BYTES)
         if status == 0:
             return
         said = tail.decode("utf-8", "replace").strip()
-        for full in _DISK_FULL:
-            if full in said:
+        for refused in _DISK_REFUSED:
+            if refused in said:
                 raise StorageFaultError(
-                    "the environment cannot be written", where=self.where, actual=full
+                    "the environment cannot be written",
+                    where=self.where,
+                    actual=refused,
+                    hint="Free space or repair the disk, then import again.",
                 )
         if status < 0:
             raise self._died(status)

@@ -14,11 +14,16 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import appliance
 from appliance.intake.answer import read_answer
 from appliance.intake.confine import CPU_S
-from bundleformat.errors import InternalFaultError, LimitExceededError
+from bundleformat.errors import (
+    InternalFaultError,
+    LimitExceededError,
+    StorageFaultError,
+)
 from bundleformat.gguf import ModelFacts
 
 TIMEOUT_S = 2.0 * CPU_S
@@ -45,6 +50,7 @@ def examine_model(
     Raises:
         MalformedError: The header or the chat template is not acceptable.
         LimitExceededError: It is beyond a limit, of time and memory as well.
+        StorageFaultError: A file cannot be opened.
         InternalFaultError: The child died without an answer, or gave none that
             makes sense. The caller MUST treat the model as not examined.
     """
@@ -65,6 +71,7 @@ def ask_examiner(
 
     Raises:
         LimitExceededError: It took too long.
+        StorageFaultError: A file cannot be opened.
         InternalFaultError: It died, could not be started, or says too much. The
             caller MUST treat what it was to examine as not examined.
     """
@@ -94,10 +101,10 @@ def ask_examiner(
 def _start(
     paths: Sequence[Path], command: tuple[str, ...], *, where: str
 ) -> "subprocess.Popen[bytes]":
-    try:
-        with contextlib.ExitStack() as stack:
-            first, *others = (stack.enter_context(each.open("rb")) for each in paths)
-            numbers = [file.fileno() for file in others]
+    with contextlib.ExitStack() as stack:
+        first, *others = (stack.enter_context(_opened(each)) for each in paths)
+        numbers = [file.fileno() for file in others]
+        try:
             return subprocess.Popen(
                 (*command, *map(str, numbers)),
                 stdin=first,
@@ -108,9 +115,18 @@ def _start(
                 cwd="/",
                 start_new_session=True,
             )
+        except OSError as error:
+            raise InternalFaultError(
+                "the examiner cannot be started", where=where, actual=str(error)
+            ) from error
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
     except OSError as error:
-        raise InternalFaultError(
-            "the examiner cannot be started", where=where, actual=str(error)
+        raise StorageFaultError(
+            "cannot be opened", where=str(path), actual=error.strerror or ""
         ) from error
 
 

@@ -4,7 +4,6 @@ import os
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ from tests.support.importing import (
 )
 from tests.support.killing import FILE_EVENTS, SURVIVED, Countdown, in_child
 from tests.support.publisher import Published, publish_bundle
+from tests.support.small_disk import small_disk
 
 CHUNK_BYTES = 48 * 1024
 REFUSED = 18
@@ -266,17 +266,8 @@ def test_import_on_a_disk_with_no_room_for_the_ledger_is_a_fault_and_resumes(
 @pytest.fixture
 def small_home(scene: Scene, tmp_path: Path) -> Iterator[Path]:
     """A copy of the home on a file system of its own, which is soon full."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mounted = subprocess.run(
-        ("/bin/mount", "-t", "tmpfs", "-o", "size=80m", "none", str(place)),
-        check=False,
-        capture_output=True,
-    )
-    if mounted.returncode != 0:
-        pytest.skip("mounting a file system needs privileges")
-    yield shutil.copytree(scene.home, place / "home")
-    subprocess.run(("/bin/umount", str(place)), check=True)
+    with small_disk(tmp_path / "small", size="80m") as place:
+        yield shutil.copytree(scene.home, place / "home")
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from tests.support.import_volumes import split
 from tests.support.importing import import_bundle, new_host, open_host
 from tests.support.killing import FILE_EVENTS, SURVIVED, Countdown, die, in_child
 from tests.support.publisher import Published, publish_bundle
+from tests.support.small_disk import small_disk
 
 CHUNK_BYTES = 48 * 1024
 
@@ -187,17 +188,8 @@ def _swap_and_die(home: Path, scene: Scene, *, points: int) -> int:
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own, which is soon full."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mounted = subprocess.run(
-        ("/bin/mount", "-t", "tmpfs", "-o", "size=80m", "none", str(place)),
-        check=False,
-        capture_output=True,
-    )
-    if mounted.returncode != 0:
-        pytest.skip("mounting a file system needs privileges")
-    yield place
-    subprocess.run(("/bin/umount", str(place)), check=True)
+    with small_disk(tmp_path / "small", size="80m") as place:
+        yield place
 
 
 @pytest.mark.parametrize("number", range(3))

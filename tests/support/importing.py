@@ -12,7 +12,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, Engine, text
 
 from appliance import import_flow, import_looks
-from appliance.db.session import create_database, open_database
+from appliance.db.session import (
+    create_database,
+    database_faults,
+    open_database,
+    reader,
+)
 from appliance.import_host import (
     Asked,
     Copies,
@@ -34,7 +39,7 @@ from appliance.ledger.head import LogIdentity
 from appliance.registry import catalogue
 from appliance.registry.store import Store
 from bundleformat.digest import sha256_of
-from bundleformat.errors import InternalFaultError, RefusalError
+from bundleformat.errors import InternalFaultError, RefusalError, StorageFaultError
 from bundleformat.gguf import ModelFacts
 from bundleformat.gguf_split import Part, read_model_facts
 from bundleformat.layout import chunk_path
@@ -74,16 +79,19 @@ class Clock:
 
 def examine_here(*paths: Path, where: str) -> ModelFacts:
     """Examine a model in this process: quick, for tests of other things."""
-    with ExitStack() as stack:
-        parts = [
-            Part(
-                file=stack.enter_context(path.open("rb")),
-                size_bytes=path.stat().st_size,
-                where=where,
-            )
-            for path in paths
-        ]
-        return read_model_facts(parts)
+    try:
+        with ExitStack() as stack:
+            parts = [
+                Part(
+                    file=stack.enter_context(path.open("rb")),
+                    size_bytes=path.stat().st_size,
+                    where=where,
+                )
+                for path in paths
+            ]
+            return read_model_facts(parts)
+    except OSError as error:
+        raise StorageFaultError("cannot be read", where=str(paths[0])) from error
 
 
 def examine_confined(*paths: Path, where: str) -> ModelFacts:
@@ -284,7 +292,7 @@ def new_host(home: Path, *trusted: Published) -> Host:
 def open_host(home: Path) -> Host:
     """Open the host in ``home`` as another process would."""
     database = open_database(home / "sallyport.db")
-    with database.begin() as connection:
+    with database_faults(database), reader(database).connect() as connection:
         log, signer = open_ledger(connection, key_path=home / "keys" / "ledger.key")
     return Host(home=home, database=database, log=log, signer=signer, clock=Clock())
 

@@ -7,14 +7,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from appliance.environments.install import EnvironmentInstaller
-from appliance.environments.place import MARK, environment_folder, make_removable
+from appliance.environments.place import (
+    MARK,
+    environment_folder,
+    is_installed,
+    make_removable,
+)
 from bundleformat.artifact import Environment
 from bundleformat.digest import Sha256, sha256_of
 from bundleformat.errors import (
@@ -34,6 +39,7 @@ from tests.support.publish_wheels import (
     quick_pip,
     tiny_wheel,
 )
+from tests.support.small_disk import filled, small_disk
 
 
 class Host:
@@ -219,6 +225,40 @@ def test_a_disk_that_refuses_is_a_fault(host: Host, tool: Tool) -> None:
     with pytest.raises(StorageFaultError):
         host.install(manifest, files)
     host.root.unlink()
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, which is soon full."""
+    with small_disk(tmp_path / "small", size="4m") as place:
+        yield place
+
+
+def fill_up(small: Path, host: Host, *, rooms: Iterable[int]) -> None:
+    """Install where there is so much room and no more, then where there is enough."""
+    big = tiny_wheel(host.wheels, "big", contents={"big.py": b"#" * 200_000})
+    wheels = (quick_pip(host.wheels), big)
+    manifest, files = host.deliver(*environment_of("tools", wheels))
+    host.root = small / "environments"
+    for room_bytes in rooms:
+        with filled(small, room_bytes=room_bytes), pytest.raises(StorageFaultError):
+            host.install(manifest, files)
+        assert list(host.root.iterdir()) == []
+    assert is_installed(host.install(manifest, files))
+
+
+def test_a_disk_that_is_full_for_pip_is_a_fault_and_not_the_bundles(
+    small: Path, host: Host
+) -> None:
+    fill_up(small, host, rooms=[200_000])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_200)
+def test_a_disk_that_is_full_at_any_moment_of_an_installation_is_a_fault(
+    small: Path, host: Host
+) -> None:
+    fill_up(small, host, rooms=range(0, 500_000, 20_480))
 
 
 def test_the_pip_of_a_bundle_reaches_no_network_and_starts_nothing(host: Host) -> None:

@@ -12,7 +12,12 @@ import pytest
 
 from appliance.intake.answer import Answer, encode_answer, read_answer
 from appliance.intake.examine import COMMAND, examine_model
-from bundleformat.errors import InternalFaultError, LimitExceededError, MalformedError
+from bundleformat.errors import (
+    InternalFaultError,
+    LimitExceededError,
+    MalformedError,
+    StorageFaultError,
+)
 from tests.support.gguf_bytes import RawGguf, text
 from tests.support.gguf_writer import (
     FAMILIES,
@@ -168,14 +173,19 @@ def test_examiner_without_a_sensible_answer_is_a_fault_of_the_host(
     assert caught.value.where == WHERE
 
 
-@pytest.mark.parametrize("what", ["the model", "the program"])
-def test_examiner_that_cannot_start_is_a_fault(tmp_path: Path, what: str) -> None:
+def test_examiner_that_cannot_start_is_a_fault(tmp_path: Path) -> None:
     path = write_model(tmp_path / "m.gguf")
-    model = tmp_path / "absent" if what == "the model" else path
-    command = COMMAND if what == "the model" else (str(tmp_path / "absent"),)
     with pytest.raises(InternalFaultError) as caught:
-        examine_model(model, where=WHERE, command=command)
+        examine_model(path, where=WHERE, command=(str(tmp_path / "absent"),))
     assert caught.value.where == WHERE
+
+
+def test_a_copy_that_cannot_be_opened_is_a_fault_of_the_disk_and_not_the_models(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(StorageFaultError) as caught:
+        examine_model(tmp_path / "absent", where=WHERE)
+    assert caught.value.where == str(tmp_path / "absent")
 
 
 def test_examiner_over_its_processor_time_is_a_refusal(tmp_path: Path) -> None:
