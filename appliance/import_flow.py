@@ -30,7 +30,8 @@ that this host has inside other stored files are taken from there.
 
 A bundle that is active already ends after step 3, unless the store has lost some
 of it. Then that is copied and examined again, and step 9 admits it together with
-the record ``bundle.repaired``. Steps 6 to 8 concern what is new and are left out,
+the record ``bundle.repaired``; one that is killed between the two leaves the record
+to the next run. Steps 6 to 8 concern what is new and are left out,
 and so is step 10, unless the medium brings news of whom to trust: then the trust
 state and the floor are committed with the record ``trust.updated``. A bundle that
 delivers nothing but such news goes from step 3 to step 10.
@@ -195,7 +196,7 @@ class _Attempt:
     def _nothing_to_copy(self, plan: ImportPlan) -> bool:
         if plan.bundle.manifest.purpose == "trust":
             return True
-        return plan.active_generation is not None and not plan.damaged
+        return plan.active_generation is not None and not (plan.damaged or plan.moved)
 
     def _copy(
         self,
@@ -257,6 +258,7 @@ class _Attempt:
             bundle,
             copied.copies,
             generation=active or 0,
+            moved=plan.moved,
             receipt=self._receipt(plan, copied),
         )
         return self._leave_active(plan, trust=trust, repaired=repaired)

@@ -175,6 +175,8 @@ class ImportPlan:
         known: This host accepted this very bundle before, and keeps what it has.
         damaged: Names of what an active bundle has lost: the stored bytes are
             missing, unreadable or no longer those admitted.
+        moved: Digests of what an interrupted repair brought back to an active
+            bundle, maybe off the record.
         updates_trust: It is active already, or delivers nothing, and the medium
             brings news of who is to be trusted.
         withdrawn: What the channel offers now and would not offer afterwards.
@@ -201,6 +203,7 @@ class ImportPlan:
     active_generation: int | None
     known: bool
     damaged: tuple[str, ...]
+    moved: frozenset[Sha256]
     updates_trust: bool
     withdrawn: tuple[Artifact, ...]
     wanted: Mapping[Sha256, Artifact]

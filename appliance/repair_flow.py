@@ -4,7 +4,8 @@
 2. look: every stored byte that kept generations need is read again.
 3. gather: what is missing or has decayed, chunk by chunk, from other files of the
    store and from the media.
-4. admit: what is whole again moves into the store, together with its record.
+4. admit: what is whole again moves into the store, together with its record. What
+   moved in a run that was interrupted then is on record now, once more at worst.
 5. environments: those that are gone are installed again, from stored wheels.
 6. say what could not be found.
 
@@ -91,6 +92,19 @@ class _Needed:
         return StoredFile(sha256=artifact.sha256, size_bytes=artifact.size_bytes)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Seen:
+    """What was looked at and needs something done.
+
+    Attributes:
+        lost: Digests of what is missing or has decayed.
+        moved: Digests of what an interrupted run brought back, maybe off the record.
+    """
+
+    lost: frozenset[Sha256]
+    moved: frozenset[Sha256]
+
+
 def repair(
     host: ImportHost,
     wanted: Wanted,
@@ -114,14 +128,14 @@ def repair(
     watching.on_step(Step.LOCK)
     with hold_import_lock(host.staging), opened_media(wanted.media) as media:
         chosen, needed = _look_up(host, wanted)
-        lost = _find_lost(host, needed, observer=watching)
+        seen = _find_lost(host, needed, observer=watching)
         done = Repaired()
-        if lost:
+        if seen.lost or seen.moved:
             watching.on_step(Step.COPY)
-            ways = {sha256: needed[sha256].ways for sha256 in lost}
+            ways = {sha256: needed[sha256].ways for sha256 in seen.lost}
             found = gather(host, ways, media, observer=watching)
             watching.on_step(Step.ADMIT)
-            done = _admit(host, needed, found, media=len(media))
+            done = _admit(host, needed, found, moved=seen.moved, media=len(media))
             _check_all_found(needed, found)
         watching.on_step(Step.INSTALL_ENVIRONMENTS)
         again = _install(host, chosen, environments=environments)
@@ -174,7 +188,7 @@ def _known_way(artifact: Artifact, ways: Mapping[Sha256, Sequence[Artifact]]) ->
 
 def _find_lost(
     host: ImportHost, needed: Mapping[Sha256, _Needed], *, observer: Observer
-) -> frozenset[Sha256]:
+) -> _Seen:
     staging = Staging(host.staging)
     total, done = sum(each.file.size_bytes for each in needed.values()), 0
 
@@ -183,14 +197,16 @@ def _find_lost(
         done += size_bytes
         observer.on_progress(done, total)
 
-    lost = set()
+    lost, moved = set(), set()
     for sha256, each in needed.items():
         if host.store.lost(each.file, progress=count):
             lost.add(sha256)
+        elif staging.was_admitted(sha256):
+            moved.add(sha256)
         else:
             # An interrupted repair may have left what nobody needs any more.
             staging.forget(sha256)
-    return frozenset(lost)
+    return _Seen(lost=frozenset(lost), moved=frozenset(moved))
 
 
 def _admit(
@@ -198,11 +214,13 @@ def _admit(
     needed: Mapping[Sha256, _Needed],
     found: Gathered,
     *,
+    moved: Collection[Sha256],
     media: int,
 ) -> Repaired:
     """Move what is whole into the store, inside the transaction of its record."""
+    whole = (*moved, *found.copies)
     done = Repaired(
-        artifacts=tuple(needed[sha256].ways[0] for sha256 in found.copies),
+        artifacts=tuple(needed[sha256].ways[0] for sha256 in whole),
         medium_bytes=found.medium_bytes,
         reused_bytes=found.reused_bytes,
     )
@@ -210,7 +228,7 @@ def _admit(
         return done
     draft = store_repaired_draft(
         done.artifacts,
-        generations=_users(needed, found.copies),
+        generations=_users(needed, whole),
         lacking=len(found.lacking),
         operator_uid=host.operator_uid,
         media=media,
@@ -222,7 +240,7 @@ def _admit(
         host.append_records(connection, (draft,))
         for sha256, path in found.copies.items():
             host.store.admit(path, sha256)
-    for sha256 in found.copies:
+    for sha256 in whole:
         staging.forget(sha256)
     return done
 

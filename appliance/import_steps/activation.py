@@ -4,6 +4,8 @@ Each function that changes the database does so in one transaction, the record o
 the change included.
 """
 
+from collections.abc import Collection
+
 from sqlalchemy import Connection
 
 from appliance.db.session import database_faults
@@ -113,18 +115,21 @@ def repair(
     copies: Copies,
     *,
     generation: int,
+    moved: Collection[Sha256],
     receipt: Receipt,
 ) -> tuple[str, ...]:
     """Replace what the store has lost of an active bundle; return its names.
 
-    The files move inside the transaction of their record: a ledger that cannot
-    write leaves the store as it was, and a disk that refuses leaves no record. If
-    the bundle had expired, that it was accepted is on record before them.
+    The files move inside the transaction of their record: a ledger that takes no
+    record leaves the store as it was, and a disk that refuses leaves no record. What
+    cannot be committed in the end is ``moved`` for the next run. If the bundle had
+    expired, that it was accepted is on record before them.
     """
     replaced: list[Artifact] = [
         artifact
         for artifact in bundle.manifest.artifacts
-        if artifact.sha256 in copies and not is_stored(host, artifact.sha256, copies)
+        if artifact.sha256 in moved
+        or (artifact.sha256 in copies and not is_stored(host, artifact.sha256, copies))
     ]
     drafts = (
         *_expiry_drafts(host, bundle, receipt),

@@ -101,6 +101,7 @@ def preflight(
         active_generation=None if known.active is None else known.active.id,
         known=known.accepted,
         damaged=_lost(manifest, missing, known),
+        moved=_moved(staging, wanted, missing, known),
         updates_trust=_updates_trust(bundle, trust, known),
         withdrawn=known.withdrawn,
         wanted=wanted,
@@ -211,6 +212,18 @@ def _lost(
     if known.active is None:
         return ()
     return tuple(each.name for each in manifest.artifacts if each.sha256 in missing)
+
+
+def _moved(
+    staging: Staging,
+    wanted: Mapping[Sha256, Artifact],
+    missing: Mapping[Sha256, Artifact],
+    known: _Known,
+) -> frozenset[Sha256]:
+    if known.active is None:
+        return frozenset()
+    held = wanted.keys() - missing.keys()
+    return frozenset(sha256 for sha256 in held if staging.was_admitted(sha256))
 
 
 def _updates_trust(bundle: VerifiedBundle, trust: ChannelTrust, known: _Known) -> bool:

@@ -125,13 +125,30 @@ class Staging:
         except OSError as error:
             raise _fault("cannot be written", path, error) from error
 
+    def was_admitted(self, sha256: Sha256) -> bool:
+        """Return whether the copy of that digest moved on and was not forgotten.
+
+        So it is when somebody moved it into the store and was interrupted before
+        the end: what that made of the file may not be on record.
+
+        Raises:
+            StorageFaultError: The disk could not be asked.
+        """
+        path = self._journal(sha256)
+        try:
+            return path.is_file() and not self._part(sha256).exists()
+        except OSError as error:
+            raise _fault("cannot be read", path, error) from error
+
     def forget(self, sha256: Sha256) -> None:
         """Remove the copy of that digest, finished or not, and what is said of it.
+
+        The journal goes first: alone it would say that the copy was admitted.
 
         Raises:
             StorageFaultError: The disk refused.
         """
-        for path in (self._part(sha256), self._journal(sha256)):
+        for path in (self._journal(sha256), self._part(sha256)):
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
@@ -151,7 +168,8 @@ class Staging:
         if bundle is not None:
             kept.add(self._volumes(bundle))
         try:
-            for path in self._folder.iterdir():
+            # In this order a journal goes before its copy, as in ``forget``.
+            for path in sorted(self._folder.iterdir()):
                 if path not in kept:
                     _remove(path)
         except OSError as error:

@@ -160,6 +160,19 @@ def test_a_disk_that_refuses_the_repair_leaves_no_record_of_it(
     assert import_bundle(host.parts(), bundle.folder).repaired == ("tiny",)
 
 
+def test_what_an_interrupted_repair_brought_back_is_on_record_afterwards(
+    host: Host, bundle: Published
+) -> None:
+    import_bundle(host.parts(), bundle.folder)
+    # What is left where power fails between the last file and the record's commit.
+    (host.staging / f"{stored(host, bundle).name}.journal").write_text("0\n")
+    done = import_bundle(host.parts(), bundle.folder)
+    assert (done.already_active, done.repaired) == (True, ("tiny",))
+    assert len(host.events("bundle.repaired")) == 1
+    assert list(host.staging.iterdir()) == []
+    assert import_bundle(host.parts(), bundle.folder).repaired == ()
+
+
 def test_a_preview_of_an_active_bundle_says_what_is_damaged_and_repairs_nothing(
     host: Host, bundle: Published
 ) -> None:

@@ -143,3 +143,27 @@ def test_a_whole_store_is_left_alone_without_a_record(
     rows = host.rows()
     assert mended(host, first.folder) == Repaired()
     assert host.rows() == rows
+
+
+def test_what_an_interrupted_repair_brought_back_is_on_record_afterwards(
+    host: Host, first: Published
+) -> None:
+    place = imported(host, first)
+    # What is left where power fails between the last file and the record's commit.
+    (host.staging / f"{place.name}.journal").write_text("0\n")
+    done = mended(host, first.folder)
+    assert [each.name for each in done.artifacts] == ["tiny"]
+    assert (done.medium_bytes, left(host)) == (0, [])
+    assert len(host.events("store.repaired")) == 1
+    assert mended(host, first.folder) == Repaired()
+
+
+def test_a_copy_that_a_repair_began_and_nobody_needs_is_forgotten_without_a_record(
+    host: Host, first: Published
+) -> None:
+    place = imported(host, first)
+    for suffix in (".part", ".journal"):
+        (host.staging / f"{place.name}{suffix}").write_text("0\n")
+    assert mended(host, first.folder) == Repaired()
+    assert left(host) == []
+    assert host.events("store.repaired") == []

@@ -169,3 +169,16 @@ def test_the_lock_needs_a_folder_and_makes_no_file(folder: Path) -> None:
         pass
     with pytest.raises(StorageFaultError), hold_import_lock(folder / "absent"):
         pass
+
+
+def test_a_copy_that_moved_on_is_known_until_it_is_forgotten(
+    folder: Path, volume: Volume, tmp_path: Path
+) -> None:
+    staged, staging = copy(folder, volume), Staging(folder)
+    sha256 = staged.artifact.sha256
+    assert not staging.was_admitted(sha256)
+    staged.path.rename(tmp_path / "admitted")
+    assert staging.was_admitted(sha256)
+    staging.forget(sha256)
+    assert not staging.was_admitted(sha256)
+    assert list(folder.iterdir()) == []
