@@ -51,7 +51,7 @@ def engine_pids(host: RealHost) -> list[int]:
             command = (entry / "cmdline").read_bytes()
         except OSError:
             continue
-        if int(parent) == host.process.pid and b"engine.worker" in command:
+        if int(parent) == host.process.pid and b"appliance.engine.worker\0" in command:
             found.append(int(entry.name))
     return found
 
