@@ -3,7 +3,7 @@
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
@@ -97,6 +97,13 @@ def wait_for(host: RealHost, event: str, count: int, *, team: str) -> list[Any]:
     raise AssertionError(f"no {count} records {event} of {team}")
 
 
+def wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 @pytest.fixture
 def filled(host: RealHost) -> Iterator[str]:
     """A key of a team that holds every place it can get, while the test runs."""
@@ -105,11 +112,14 @@ def filled(host: RealHost) -> Iterator[str]:
     held = [connect(host) for _ in range(ALONE)]
     for each in held:
         each.sendall(request(key, max_tokens=4_000))
-    while len(host.records("llm.request")) < before + ALONE:
-        time.sleep(0.02)
+    wait_until(lambda: len(host.records("llm.request")) == before + ALONE)
     yield key
     for each in held:
         each.close()
+    # The next test finds every place free.
+    wait_until(
+        lambda: len(host.records("llm.request")) == len(host.records("llm.response"))
+    )
 
 
 def test_a_crowd_is_answered_or_refused_and_every_one_of_it_is_on_record(
