@@ -12,7 +12,6 @@ from appliance.import_steps.reuse import Places, find_places, sources
 from appliance.intake.copying import ArtifactCopy, Source
 from appliance.intake.hashing import Hashers
 from appliance.intake.staging import Staging
-from bundleformat.bad_chunk import naming
 from bundleformat.digest import Sha256, sha256_of
 from bundleformat.errors import RefusalError
 from bundleformat.layout import chunk_path
@@ -78,12 +77,7 @@ class Copying:
             self._begin(self._stored)
         lacking: set[Sha256] = set()
         for sha256, copy in tuple(self._unfinished.items()):
-            try:
-                absent = copy.fill(
-                    partial(self._find, volumes), progress=self._counter.add
-                )
-            except RefusalError as error:
-                raise naming(error, copy.artifact, volumes) from error
+            absent = copy.fill(partial(self._find, volumes), progress=self._counter.add)
             if absent:
                 lacking.update(chunk.sha256 for chunk in absent)
             else:
@@ -131,12 +125,10 @@ class Copying:
 
     def _verdict(self, volumes: VolumeSet, lacking: set[Sha256]) -> RefusalError:
         bundle = sha256_of(self._bundle.manifest_bytes)
-        broken = {number for each in lacking for number in volumes.claiming(each)}
-        finished = [each for each in volumes.numbers() if each not in broken]
-        self._staging.finish_volumes(bundle, finished)
+        self._staging.finish_volumes(bundle, volumes.numbers())
         return lacking_error(
             volumes,
             lacking,
             finished=self._staging.finished_volumes(bundle),
-            manifest=self._bundle.manifest,
+            channel=self._bundle.manifest.channel,
         )

@@ -66,11 +66,7 @@ def sign(  # noqa: PLR0913 - one parameter per option
     ] = None,
     key: Annotated[
         list[Path] | None,
-        typer.Option(
-            metavar="<path>",
-            help="Sign with this key (.key); repeatable.",
-            show_default=False,
-        ),
+        typer.Option(help="Sign with this key (.key); repeatable.", show_default=False),
     ] = None,
     out: Annotated[
         Path | None,
@@ -142,13 +138,14 @@ def attach(
     ],
     signatures: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="SIGNATURES", help="Files that `sign --out` wrote."),
+        typer.Argument(
+            metavar="[SIGNATURES]...", help="Files that `sign --out` wrote."
+        ),
     ] = None,
     *,
     bundler_key: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="<path>",
             help="For a draft: complete it with this bundler key (.key); repeatable.",
             show_default=False,
         ),

@@ -45,7 +45,7 @@ _COUNTED: Final[dict[Kind, str]] = {
     "wheel": "wheels of the environments",
     "requirements": "lists of requirements",
     "provenance": "signatures of vendors",
-    "sbom": "bill of materials",
+    "sbom": "lists of materials",
 }
 """What is counted, and what it is called."""
 
@@ -248,5 +248,4 @@ def _commands(
             "on a new host only; type the root's fingerprint",
         )
         yield "sallyport bundle verify MEDIUM", "reads every byte, changes nothing"
-    instead = "instead, on a host that has Sallyport; " if installer else ""
-    yield "sallyport bundle import MEDIUM", f"{instead}volumes in any order"
+    yield "sallyport bundle import MEDIUM", "on a host that trusts the root already"
