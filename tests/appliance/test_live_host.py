@@ -12,7 +12,6 @@ import pytest
 from appliance.compose import core_files
 from appliance.engine.planning.choices import USUAL, Choice, Measurement, Timing
 from appliance.engine.planning.measured import encode_measured, host_kind
-from appliance.engine.pool.budget import Need
 from appliance.engine.pool.setbacks import TakenOut
 from appliance.errors import HostNotReadyError, ModelUnavailableError
 from appliance.home import Home
@@ -49,10 +48,10 @@ class HeldBudget(FixedBudget):
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     choices: list[Choice | None] = field(default_factory=list)
 
-    async def need(self, *paths: Path, choice: Choice | None = None) -> Need:
+    async def need_bytes(self, *paths: Path, choice: Choice | None = None) -> int:
         self.choices.append(choice)
         await self.gate.wait()
-        return await super().need(*paths)
+        return await super().need_bytes(*paths, choice=choice)
 
 
 @dataclass

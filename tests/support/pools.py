@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from appliance.engine.planning.choices import Choice
-from appliance.engine.pool.budget import Need
+from appliance.engine.planning.planner import Planner
+from appliance.engine.pool.budget import MemoryBudget
 from appliance.engine.pool.door import PooledEngine
 from appliance.engine.pool.offer import Offer
 from appliance.engine.pool.pool import EnginePool
@@ -18,11 +21,15 @@ from appliance.engine.port import Piece, Sampling
 from appliance.engine.supervisor import Crash, EngineSupervisor
 from appliance.settings import EngineSettings, ModelSettings
 from bundleformat.digest import Sha256, sha256_of
+from bundleformat.errors import Error
 from tests.support.demo_engine import asks
 from tests.support.gguf_writer import TinyModel, write_model
 
 SIZE = 100
 """What every model needs of the pretended memory. Unit: bytes."""
+
+SETTINGS = EngineSettings(threads=1, context_tokens=512, cells=2048)
+"""The limits of every engine."""
 
 LONG = Sampling(temperature=0, max_tokens=400)
 """A random-weight model says nothing that would end it sooner."""
@@ -37,12 +44,14 @@ class FixedBudget:
     available: int = 100 * SIZE
     needs: dict[str, int] = field(default_factory=dict)
 
-    async def need(self, *paths: Path, choice: Choice | None = None) -> Need:
+    async def need_bytes(self, *paths: Path, choice: Choice | None = None) -> int:
         assert choice is None
-        # All of it counts as mapped, so that loading changes nothing of what is
-        # available: the room is what this says, whatever the real host has.
-        size = self.needs.get(paths[0].stem, SIZE)
-        return Need(total_bytes=size, mapped_bytes=size)
+        return self.needs.get(paths[0].stem, SIZE)
+
+    def taken_bytes(self, pid: int) -> int:
+        # What is available is what this says: nobody has taken of it yet.
+        assert pid
+        return 0
 
     def available_bytes(self) -> int:
         return self.available
@@ -156,7 +165,8 @@ def play(
     paths: Sequence[Path],
     story: Callable[[Pool], Coroutine[Any, Any, object]],
     *,
-    budget: FixedBudget | None = None,
+    budget: MemoryBudget | None = None,
+    planner: Planner | None = None,
     pinned: Sequence[str] = (),
     threads: int = 1,
     limit_s: float = 100,
@@ -167,9 +177,10 @@ def play(
     async def run() -> None:
         crashes: list[tuple[str, Crash]] = []
         pool = EnginePool(
-            engine=EngineSettings(threads=threads, context_tokens=512, cells=2048),
+            engine=SETTINGS.model_copy(update={"threads": threads}),
             models=ModelSettings.model_validate({"resident": 2, **settings}),
             budget=budget or FixedBudget(),
+            planner=planner,
             drain_s=20,
             on_crash=lambda offer, crash: crashes.append((offer.name, crash)),
         )
@@ -183,6 +194,13 @@ def play(
         assert engine_processes() == set()
 
     asyncio.run(run())
+
+
+async def refused(pool: Pool, name: str, *, request_id: str = "refused") -> Error:
+    """Ask a model that cannot answer now; return why."""
+    with pytest.raises(Error) as caught:
+        await pool.ask(name, request_id)
+    return caught.value
 
 
 async def until(condition: Callable[[], object]) -> None:

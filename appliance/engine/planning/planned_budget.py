@@ -5,7 +5,7 @@ from pathlib import Path
 from appliance.engine.planning.choices import Choice
 from appliance.engine.planning.orders import load_order
 from appliance.engine.planning.planner import Planner
-from appliance.engine.pool.budget import Need
+from appliance.engine.planning.processes import taken_bytes
 from appliance.settings import EngineSettings
 
 
@@ -21,21 +21,21 @@ class PlannedBudget:
         self._planner = planner
         self._settings = settings
 
-    async def need(self, *paths: Path, choice: Choice | None = None) -> Need:
+    async def need_bytes(self, *paths: Path, choice: Choice | None = None) -> int:
         """Return what an engine of the model in ``paths`` takes of the host's memory.
 
         Raises:
             ProbeDiedError: The probe died on it.
             EngineUnavailableError: llama.cpp cannot load it.
         """
-        order, footprint = await self._planner.measure(
+        _, footprint = await self._planner.measure(
             load_order(paths, self._settings, choice=choice)
         )
-        memory = footprint.memory
-        return Need(
-            total_bytes=memory.host_bytes,
-            mapped_bytes=memory.host.weights_bytes if order.mapped else 0,
-        )
+        return footprint.memory.host_bytes
+
+    def taken_bytes(self, pid: int) -> int:
+        """Return what a process has taken already, pages of files left out."""
+        return taken_bytes(pid)
 
     def available_bytes(self) -> int:
         """Return what a load may take now.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from appliance.engine.pool.budget import MemoryBudget, Need
+from appliance.engine.pool.budget import MemoryBudget
 from appliance.engine.pool.room import (
     Decision,
     Resident,
@@ -53,6 +53,14 @@ class Holder(Protocol):
         """Give up the engine at once; awaiting the answer sees its process gone."""
 
 
+class Running(Protocol):
+    """An engine, as far as its process goes."""
+
+    @property
+    def pid(self) -> int | None:
+        """Process id; None while there is no process."""
+
+
 class Stage(Enum):
     """How far the engine is whose room it is."""
 
@@ -63,11 +71,17 @@ class Stage(Enum):
 
 @dataclass(kw_only=True, slots=True, eq=False)
 class Claim:
-    """Room of one engine; ``stage`` is kept by its holder."""
+    """Room of one engine; ``stage`` and ``engine`` are kept by its holder."""
 
     holder: Holder
-    need: Need
+    needed_bytes: int
     stage: Stage = Stage.LOADING
+    engine: Running | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process that has the room, or None while there is none."""
+        return None if self.engine is None else self.engine.pid
 
 
 class Claims:
@@ -87,8 +101,8 @@ class Claims:
         """Every claim, in the order in which they were made."""
         return iter(tuple(self._claims))
 
-    async def claim(self, holder: Holder, need: Need) -> Claim:
-        """Return room for an engine of ``need``, having others unloaded for it.
+    async def claim(self, holder: Holder, *, needed_bytes: int) -> Claim:
+        """Return room for an engine, having others unloaded for it.
 
         Waits for those that are in use as long as ``holder`` is wanted. The caller
         MUST release the claim, whatever becomes of the engine.
@@ -98,18 +112,18 @@ class Claims:
                 is not wanted.
             Error: It cannot be told how much memory there is.
         """
-        while (decision := self._decide(need)).verdict is not Verdict.FITS:
+        while (decision := self._decide(needed_bytes)).verdict is not Verdict.FITS:
             if not self._claims:
                 # Nobody could make room. Whoever plans the load refuses it better:
                 # with the numbers, and with what would fit.
                 break
             if decision.verdict is Verdict.NEVER or not holder.wanted:
-                raise self.no_room(need)
+                raise self.no_room(needed_bytes)
             if decision.unload:
                 await self._unload(decision)
             else:
                 await asyncio.sleep(ROOM_POLL_S)
-        made = Claim(holder=holder, need=need)
+        made = Claim(holder=holder, needed_bytes=needed_bytes)
         self._claims.append(made)
         return made
 
@@ -118,10 +132,10 @@ class Claims:
         if claim in self._claims:
             self._claims.remove(claim)
 
-    def no_room(self, need: Need) -> NoRoomError:
+    def no_room(self, needed_bytes: int) -> NoRoomError:
         """Return the refusal of a model that needs more than is free now."""
         return NoRoomError(
-            needed_bytes=need.total_bytes,
+            needed_bytes=needed_bytes,
             free_bytes=self._free_bytes(),
             engines=len(self._claims),
             most_engines=self._most,
@@ -133,28 +147,28 @@ class Claims:
         # All of them give up their engines before any other task can run.
         await asyncio.gather(*[each.holder.leave() for each in chosen])
 
-    def _decide(self, need: Need) -> Decision:
+    def _decide(self, needed_bytes: int) -> Decision:
         return decide_room(
             [_resident(claim) for claim in self._claims],
-            needed_bytes=need.total_bytes,
+            needed_bytes=needed_bytes,
             room=Room(free_bytes=self._free_bytes(), most=self._most),
         )
 
     def _free_bytes(self) -> int:
-        """Return what is available less what was promised and what is mapped."""
-        taken = sum(
-            claim.need.total_bytes
-            if claim.stage is Stage.LOADING
-            else claim.need.mapped_bytes
-            for claim in self._claims
-        )
-        return max(0, self._budget.available_bytes() - taken)
+        """Return what is available less what others were promised and will yet take."""
+        promised = sum(map(self._outstanding_bytes, self._claims))
+        return max(0, self._budget.available_bytes() - promised)
+
+    def _outstanding_bytes(self, claim: Claim) -> int:
+        pid = claim.pid
+        taken = 0 if pid is None else self._budget.taken_bytes(pid)
+        return max(0, claim.needed_bytes - taken)
 
 
 def _resident(claim: Claim) -> Resident:
     return Resident(
         key=id(claim),
-        needed_bytes=claim.need.total_bytes,
+        needed_bytes=claim.needed_bytes,
         used_s=claim.holder.used_s,
         standing=_standing(claim),
     )

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 from appliance.engine.endings import Endings
 from appliance.engine.planning.planner import Planner
-from appliance.engine.pool.budget import MemoryBudget, Need
+from appliance.engine.pool.budget import MemoryBudget
 from appliance.engine.pool.claims import Claim, Claims, Stage
 from appliance.engine.pool.offer import Offer
 from appliance.engine.pool.setbacks import Setbacks
@@ -76,7 +76,7 @@ class Seat:
         self._places = engine.sequences + engine.queued_requests
         self._engine: EngineSupervisor | None = None
         self._claim: Claim | None = None
-        self._need: Need | None = None
+        self._needed_bytes: int | None = None
         self._claiming = self._checked = False
         self._loading: asyncio.Task[None] | None = None
         self._leaving: set[asyncio.Task[None]] = set()
@@ -92,9 +92,7 @@ class Seat:
     @property
     def planned_bytes(self) -> int:
         """Memory that was set aside for the engine; 0 while there is none."""
-        return (
-            0 if self._claim is None or self._need is None else (self._need.total_bytes)
-        )
+        return 0 if self._claim is None else self._claim.needed_bytes
 
     @property
     def loading(self) -> bool:
@@ -232,8 +230,8 @@ class Seat:
     def _check_loaded(self, task: "asyncio.Task[None]") -> None:
         """Raise why the load has not brought an engine."""
         if not task.done():
-            if self._claiming and self._need is not None:
-                raise self._claims.no_room(self._need)
+            if self._claiming and self._needed_bytes is not None:
+                raise self._claims.no_room(self._needed_bytes)
             raise ModelLoadingError(
                 "the model is being loaded", retry_after_s=LOADING_RETRY_S
             )
@@ -248,7 +246,7 @@ class Seat:
         try:
             claim = await self._claim_room()
             self._on_work()
-            engine = self._new_engine()
+            engine = claim.engine = self._new_engine()
             try:
                 await engine.start()
             except BaseException:
@@ -264,20 +262,22 @@ class Seat:
             _log.info("%s is loaded", self.offer.name)
 
     async def _claim_room(self) -> Claim:
-        if self._need is None:
+        if self._needed_bytes is None:
             # No process reads bytes that were not checked, not even to measure them.
             await self.offer.check()
             self._checked = True
-        self._need = await self._ask_need()
+        needed_bytes = self._needed_bytes = await self._ask_need()
         self._claiming = True
         try:
-            return await self._claims.claim(self, self._need)
+            return await self._claims.claim(self, needed_bytes=needed_bytes)
         finally:
             self._claiming = False
 
-    async def _ask_need(self) -> Need:
+    async def _ask_need(self) -> int:
         try:
-            return await self._budget.need(*self.offer.paths, choice=self.offer.choice)
+            return await self._budget.need_bytes(
+                *self.offer.paths, choice=self.offer.choice
+            )
         except ProbeDiedError as error:
             self._crashed(
                 Crash(exit_status=error.process_status, restarts=0, died=True)

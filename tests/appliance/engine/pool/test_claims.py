@@ -6,12 +6,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from appliance.engine.pool.budget import Need
 from appliance.engine.pool.claims import Claim, Claims, Stage
 from appliance.errors import NoRoomError
 from tests.support.pools import SIZE, FixedBudget
-
-NEED = Need(total_bytes=SIZE, mapped_bytes=0)
 
 
 @dataclass(eq=False)
@@ -26,8 +23,14 @@ class Someone:
     claim: Claim | None = None
     left: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def load(self, need: Need = NEED) -> None:
-        self.claim = await self.claims.claim(self, need)
+    @property
+    def pid(self) -> int:
+        """Its process, as far as there is one."""
+        return 1
+
+    async def load(self, needed_bytes: int = SIZE) -> None:
+        self.claim = await self.claims.claim(self, needed_bytes=needed_bytes)
+        self.claim.engine = self
         self.claim.stage = Stage.LOADED
 
     def leave(self) -> Awaitable[None]:
@@ -48,26 +51,40 @@ def on(available: int, most: int = 10) -> Claims:
 def test_what_is_promised_to_one_load_is_not_promised_to_another() -> None:
     async def run() -> None:
         claims = on(2 * SIZE - 1)
-        loading = await claims.claim(Someone(claims), NEED)
+        loading = await claims.claim(Someone(claims), needed_bytes=SIZE)
         with pytest.raises(NoRoomError) as caught:
-            await claims.claim(Someone(claims, wanted=False), NEED)
+            await claims.claim(Someone(claims, wanted=False), needed_bytes=SIZE)
         assert caught.value.free_bytes == SIZE - 1
         claims.release(loading)
         claims.release(loading)
-        await claims.claim(Someone(claims, wanted=False), NEED)
+        await claims.claim(Someone(claims, wanted=False), needed_bytes=SIZE)
 
     asyncio.run(run())
 
 
-def test_mapped_bytes_count_although_the_kernel_calls_them_available() -> None:
+@dataclass
+class Measured(FixedBudget):
+    """A host that knows what its one engine has taken."""
+
+    taken: int = 0
+
+    def taken_bytes(self, pid: int) -> int:
+        assert pid == 1
+        return self.taken
+
+
+def test_what_a_process_has_not_taken_yet_is_promised_to_it() -> None:
     async def run() -> None:
-        claims = on(2 * SIZE)
-        await Someone(claims).load(Need(total_bytes=SIZE, mapped_bytes=SIZE))
-        with pytest.raises(NoRoomError) as caught:
-            await Someone(claims, wanted=False).load(
-                Need(total_bytes=SIZE + 1, mapped_bytes=0)
-            )
-        assert caught.value.free_bytes == SIZE
+        budget = Measured(available=2 * SIZE)
+        claims = Claims(budget=budget, most=10)
+        await Someone(claims).load(SIZE)
+        # What is taken is available no more; pages of files are never taken. A
+        # process that took more than it was promised is owed nothing.
+        for taken, free in ((0, SIZE), (30, SIZE), (100, SIZE), (150, 50)):
+            budget.taken, budget.available = taken, 2 * SIZE - taken
+            with pytest.raises(NoRoomError) as caught:
+                await Someone(claims, wanted=False).load(SIZE + 1)
+            assert caught.value.free_bytes == free
 
     asyncio.run(run())
 

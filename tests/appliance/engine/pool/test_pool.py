@@ -16,13 +16,14 @@ from appliance.errors import (
     NoRoomError,
     OverloadedError,
 )
-from bundleformat.errors import DigestMismatchError, Error
+from bundleformat.errors import DigestMismatchError
 from tests.support.pools import (
     SIZE,
     FixedBudget,
     Pool,
     engine_processes,
     play,
+    refused,
     stream,
     until,
     write_models,
@@ -42,12 +43,6 @@ def held(pool: Pool, name: str) -> Iterator[asyncio.Event]:
     gate = pool.model(name).gate = asyncio.Event()
     yield gate
     gate.set()
-
-
-async def refused(pool: Pool, name: str, *, request_id: str = "refused") -> Error:
-    with pytest.raises(Error) as caught:
-        await pool.ask(name, request_id)
-    return caught.value
 
 
 async def patient(pool: Pool, name: str) -> int:
