@@ -140,7 +140,7 @@ class Seat:
     def renew(self, offer: Offer) -> None:
         """Take what is offered of the model now; the next load goes by it."""
         if offer.choice != self.offer.choice:
-            self._need = None
+            self._needed_bytes = None
         self.offer = offer
 
     def touch(self) -> None:
