@@ -277,6 +277,8 @@ class Verified:
         size_bytes: Their bytes.
         size_bytes_of: The bundle's bytes.
         volumes_wanted: Numbers of the volumes that hold the others.
+        since: Version of the bundle that brought the others, by the medium's own
+            account, or None.
     """
 
     bundle: VerifiedBundle
@@ -285,6 +287,7 @@ class Verified:
     size_bytes: int
     size_bytes_of: int
     volumes_wanted: tuple[int, ...]
+    since: int | None
 
     @property
     def whole(self) -> bool:

@@ -342,13 +342,20 @@ def read_settings(home: Path) -> Settings:
         return Settings.model_validate(tomllib.loads(path.read_text("utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise MalformedError(
-            "not a TOML file", where=str(path), actual=str(error)
+            "not a TOML file",
+            where=str(path),
+            actual=str(error),
+            hint="Correct that line, or move the file away: every setting has a "
+            "default.",
         ) from error
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
+        unknown = first["type"] == "extra_forbidden"
+        problem = "there is no such setting" if unknown else first["msg"]
         raise MalformedError(
-            f"setting {field}: {first['msg']}",
+            f"setting {field}: {problem[0].lower()}{problem[1:]}",
             where=str(path),
-            hint="Correct or remove that line; every setting has a default.",
+            hint="Correct or remove that line; every setting has a default, and the "
+            "README lists them.",
         ) from error

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import BinaryIO, Final, NewType
 
 from bundleformat.errors import DigestMismatchError, LimitExceededError, MalformedError
+from bundleformat.medium import COPY_AGAIN
 
 Sha256 = NewType("Sha256", str)
 """A SHA-256 digest as 64 lower-case hexadecimal digits."""
@@ -144,6 +145,5 @@ def check_digest(expected: str | None, actual: str, *, where: str, name: str) ->
             where=where,
             expected=f"{name} {expected}",
             actual=f"{name} {actual}",
-            hint="Copy the bundle again from its source; if it is refused again, "
-            "report the medium as tampered with.",
+            hint=COPY_AGAIN,
         )

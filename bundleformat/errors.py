@@ -72,11 +72,21 @@ class Error(Exception):
         """Return the same error, saying that its ``where`` lies in ``place``."""
         return type(self)(
             self.problem,
-            where=f"{place}: {self.where}" if self.where else place,
+            where=": ".join(filter(None, (place, self.where))),
             expected=self.expected,
             actual=self.actual,
             hint=self.hint,
         )
+
+    def advised(self, hint: str) -> Self:
+        """Return the same error with ``hint``; one that has a hint keeps it."""
+        return self if self.hint else self.with_hint(hint)
+
+    def with_hint(self, hint: str) -> Self:
+        """Return the same error with ``hint`` in the place of its own."""
+        error = self.inside("")
+        error.hint = hint
+        return error
 
 
 class UsageError(Error):

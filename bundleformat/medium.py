@@ -6,9 +6,15 @@ and from signed digests. A medium reads; it decides nothing about what it read.
 """
 
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self
+from typing import BinaryIO, Final, Protocol, Self
 
 from bundleformat.paths import ArchivePath
+
+COPY_AGAIN: Final = (
+    "Copy the bundle again from its source; if it is refused again, report the medium "
+    "as tampered with."
+)
+"""What a person does about a medium whose bytes are not what they should be."""
 
 
 class Medium(Protocol):

@@ -6,16 +6,32 @@ not printable is escaped in both, since an error may quote a hostile medium.
 """
 
 import json
-from typing import Any
+import re
+from typing import Any, Final
 
-from bundleformat.errors import Error, FaultError, RefusalError, UsageError
+from bundleformat.errors import (
+    Error,
+    FaultError,
+    RefusalError,
+    UsageError,
+    VolumesMissingError,
+)
 from bundleformat.manifest import Artifact
 from bundleformat.moments import format_moment
 from bundleformat.verify import VerifiedBundle
 
+_DIGEST: Final = re.compile(
+    r"(?<![/0-9a-f])([0-9a-f]{8})(?:[0-9a-f]{48}|[0-9a-f]{80})([0-9a-f]{8})(?![0-9a-f])"
+)
+"""A SHA-256 or SHA-384 that is not part of a path."""
+
 
 def error_lines(error: Error, *, program: str, as_json: bool) -> tuple[str, ...]:
-    """Return the lines that report ``error`` on stderr."""
+    """Return the lines that report ``error`` on stderr.
+
+    Digests are shortened for people, as the transfer sheet has them; machines get
+    them whole. A path stays as it is, because somebody will look for the file.
+    """
     kind = _kind(error)
     if as_json:
         value = {
@@ -31,7 +47,8 @@ def error_lines(error: Error, *, program: str, as_json: bool) -> tuple[str, ...]
         # The one control character that JSON may hold as it is.
         return (line.replace("\x7f", "\\u007f"),)
     named = kind if kind == error.code else f"{kind}: {error.code}"
-    line = printable(f"{program}: {named}: {error.text()}")
+    text = _DIGEST.sub(r"\1…\2", error.text())
+    line = printable(f"{program}: {named}: {text}")
     return (line, printable(f"hint: {error.hint}")) if error.hint else (line,)
 
 
@@ -59,6 +76,8 @@ def json_line(value: dict[str, Any]) -> str:
 def _kind(error: Error) -> str:
     if isinstance(error, UsageError):
         return "usage"
+    if isinstance(error, VolumesMissingError):
+        return "incomplete"
     if isinstance(error, RefusalError):
         return "refused"
     return "fault" if isinstance(error, FaultError) else "error"

@@ -46,6 +46,10 @@ JURISDICTION = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
 """Whose law applies. Source: ISO 3166-1 alpha-2 and 3166-2."""
 
 _WHERE = "site certificate"
+_ASK = (
+    "Ask for one that a compliance key of this channel's root signed; if that key is "
+    "new, import the bundle that carries its root first."
+)
 _KEYID = re.compile(r"[0-9a-f]{1,128}")
 _FIELDS = {"format", "jurisdictions", "not_after", "not_before", "region", "site"}
 
@@ -166,13 +170,16 @@ def _read_signatures(value: object) -> dict[str, Signature]:
 def _check_signature(envelope: Envelope, keys: Sequence[ComplianceKeys]) -> None:
     problem = "not signed by a compliance key this host trusts"
     if not any(channel.keys for channel in keys):
-        raise SignatureError(problem, where=_WHERE, actual="no compliance key")
+        raise SignatureError(
+            problem, where=_WHERE, actual="no compliance key", hint=_ASK
+        )
     if not any(_is_signed(envelope, channel) for channel in keys):
         both = all(channel.profile == "hybrid" for channel in keys)
         raise SignatureError(
             problem,
             where=_WHERE,
             expected="one classical and one ML-DSA-87 signature" if both else "",
+            hint=_ASK,
         )
 
 

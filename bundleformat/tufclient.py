@@ -35,13 +35,19 @@ from bundleformat.errors import (
 from bundleformat.layout import TIMESTAMP_PATH, parse_root_version
 from bundleformat.limits import Limits
 from bundleformat.medium import Medium
-from bundleformat.moments import format_moment
+from bundleformat.moments import format_moment, whole_second
 from bundleformat.paths import ArchivePath, parse_path
 from bundleformat.trust import BOOTSTRAP_FILE, TrustState, parse_root
 from bundleformat.tufjson import decode_metadata
 
 _SCHEME: Final = "volume:///"
 """Prefix of the addresses under which the library asks for files."""
+
+NEWEST: Final = (
+    "Import the newest bundle of this channel. To serve an older one that a host has "
+    "imported before, run there: sallyport generations rollback"
+)
+"""What a person does about a bundle that is too old."""
 
 _CACHED: Final = ("snapshot.json", "targets.json", "timestamp.json")
 
@@ -94,9 +100,13 @@ def refresh(
     except (tuf_errors.RepositoryError, tuf_errors.DownloadError) as error:
         if isinstance(error, tuf_errors.ExpiredMetadataError):
             raise _expired(
-                error, where=fetcher.last, reference_time=reference_time, now=now
+                error,
+                fetcher=fetcher,
+                state=state,
+                reference_time=reference_time,
+                now=now,
             ) from error
-        _raise_translated(error, where=fetcher.last, misnamed=fetcher.misnamed)
+        _raise_translated(error, fetcher=fetcher, state=state)
     except OSError as error:
         raise StorageFaultError(
             "the scratch folder cannot be used",
@@ -110,6 +120,8 @@ class _VolumeFetcher(FetcherInterface):
 
     Attributes:
         last: The file asked for last, which is the one an error is about.
+        expiry: When each file that was read ends, by the kind of metadata.
+        version: The version of each, in the same way.
         misnamed: That file holds another version than its name says.
     """
 
@@ -117,6 +129,8 @@ class _VolumeFetcher(FetcherInterface):
         self._volume = volume
         self._limits = limits
         self.last = TIMESTAMP_PATH
+        self.expiry: dict[str, dt.datetime] = {}
+        self.version: dict[str, int] = {}
         self.misnamed = False
 
     def _fetch(self, url: str) -> Iterator[bytes]:
@@ -144,11 +158,15 @@ class _VolumeFetcher(FetcherInterface):
             raise DigestMismatchError(
                 "longer than signed", where=path, expected=f"{max_length} bytes"
             ) from error
-        found = decode_metadata(
+        signed = decode_metadata(
             data, max_bytes=cap, max_depth=self._limits.json_depth, where=path
+        ).signed
+        self.expiry[signed.type], self.version[signed.type] = (
+            signed.expires,
+            signed.version,
         )
         version = path.rpartition("/")[2].partition(".")[0]
-        self.misnamed = version.isdigit() and int(version) != found.signed.version
+        self.misnamed = version.isdigit() and int(version) != signed.version
         return data
 
 
@@ -231,40 +249,65 @@ def _read_back(folder: Path, before: TrustState, limits: Limits) -> Refreshed:
 def _expired(
     error: Exception,
     *,
-    where: ArchivePath,
+    fetcher: _VolumeFetcher,
+    state: TrustState,
     reference_time: dt.datetime,
     now: dt.datetime,
 ) -> ExpiredError:
     # The library looks at the root's expiry after it asked for the timestamp, so
     # the file asked for last is not the one concerned.
-    expired_root = "root.json" in str(error)
-    problem = "the root has expired" if expired_root else "the bundle has expired"
-    hint = "Check this machine's clock, then ask the publisher for a newer bundle."
+    if "root.json" in str(error):
+        what, where, role = "root", "root", Root.type
+    else:
+        what, where = "bundle", fetcher.last
+        role = where.rpartition("/")[2].removesuffix(".json").rpartition(".")[2]
+    clock = f"{format_moment(whole_second(now))} by this machine's clock"
+    hint = (
+        "Check this machine's clock. If it is right, ask the publisher for a newer "
+        "bundle; a host takes this one, on record, with --accept-expired --reason TEXT."
+    )
     if reference_time > now:
         # The floor's time decided, so nothing is wrong with the clock's.
         moment = format_moment(reference_time)
-        problem += f": the newest accepted bundle was created at {moment}"
+        clock = f"{moment}, when the newest accepted bundle was created"
         hint = (
             f"A bundle signed as created at {moment} was accepted here, and time "
             "never goes back behind it. Ask the publisher for a bundle that is valid "
             "later than that."
         )
-    return ExpiredError(problem, where="root" if expired_root else where, hint=hint)
+    return ExpiredError(
+        f"the {what} has expired",
+        where=where,
+        expected=f"a time before {format_moment(_expiry(role, fetcher, state))}",
+        actual=clock,
+        hint=hint,
+    )
+
+
+def _expiry(role: str, fetcher: _VolumeFetcher, state: TrustState) -> dt.datetime:
+    """Return the end of the newest file of ``role``; a root may be the state's."""
+    found = fetcher.expiry.get(role)
+    if found is None:
+        root = state.newest_root()
+        found = Metadata[Root].from_bytes(root).signed.expires
+    return found
 
 
 def _raise_translated(
-    error: Exception, *, where: ArchivePath, misnamed: bool
+    error: Exception, *, fetcher: _VolumeFetcher, state: TrustState
 ) -> NoReturn:
     """Raise the error of our tree that says the same as the library's."""
+    where = fetcher.last
     match error:
         case tuf_errors.UnsignedMetadataError():
             raise SignatureError(
                 "signed by fewer trusted keys than required",
                 where=where,
-                hint="Import only bundles of the publisher whose root this machine "
-                "trusts; report this medium if it claims to be one.",
+                hint="If the publisher has changed keys, the medium must carry every "
+                f"root after root {max(state.roots())}: copy its whole metadata folder "
+                "again. Otherwise it is not theirs, or was altered: report it.",
             ) from error
-        case tuf_errors.BadVersionNumberError() if misnamed:
+        case tuf_errors.BadVersionNumberError() if fetcher.misnamed:
             raise MalformedError(
                 "the file holds another version than its name says", where=where
             ) from error
@@ -272,7 +315,8 @@ def _raise_translated(
             raise RollbackError(
                 "older than what this machine has accepted",
                 where=where,
-                hint="Import the newest bundle of this channel.",
+                **_versions(fetcher, state),
+                hint=NEWEST,
             ) from error
         case tuf_errors.LengthOrHashMismatchError():
             raise DigestMismatchError(
@@ -284,3 +328,12 @@ def _raise_translated(
             raise MalformedError(
                 "not acceptable TUF metadata", where=where, actual=str(error)
             ) from error
+
+
+def _versions(fetcher: _VolumeFetcher, state: TrustState) -> dict[str, str]:
+    """Return which bundle was accepted, and which one this is, if that is known."""
+    accepted, found = state.file("timestamp.json"), fetcher.version.get(Timestamp.type)
+    if accepted is None or fetcher.last != TIMESTAMP_PATH:
+        return {}
+    newest = Metadata[Timestamp].from_bytes(accepted).signed.version
+    return {"expected": f"bundle {newest} or newer", "actual": f"bundle {found}"}

@@ -18,11 +18,16 @@ from tuf.api.metadata import Metadata, Root
 
 from bundleformat.digest import check_digest, check_reader
 from bundleformat.draft_check import check_no_draft
-from bundleformat.errors import StorageFaultError
+from bundleformat.errors import (
+    DigestMismatchError,
+    LimitExceededError,
+    MalformedError,
+    StorageFaultError,
+)
 from bundleformat.layout import chunk_path
 from bundleformat.limits import Limits
 from bundleformat.manifest import Artifact, Manifest, parse_manifest
-from bundleformat.medium import Medium
+from bundleformat.medium import COPY_AGAIN, Medium
 from bundleformat.trust import TrustFloor, TrustState, channel_of
 from bundleformat.tufclient import Refreshed, refresh
 from bundleformat.verify_checks import (
@@ -138,6 +143,30 @@ def verify_metadata_accepting_expired(
 
 
 def _verify(
+    volume: Medium,
+    *,
+    state: TrustState,
+    floor: TrustFloor | None,
+    now: dt.datetime,
+    scratch: Path,
+    limits: Limits,
+    accepted_age: dt.timedelta | None,
+) -> VerifiedBundle:
+    try:
+        return _verify_steps(
+            volume,
+            state=state,
+            floor=floor,
+            now=now,
+            scratch=scratch,
+            limits=limits,
+            accepted_age=accepted_age,
+        )
+    except (MalformedError, LimitExceededError, DigestMismatchError) as error:
+        raise error.advised(COPY_AGAIN) from error
+
+
+def _verify_steps(
     volume: Medium,
     *,
     state: TrustState,

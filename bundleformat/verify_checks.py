@@ -36,7 +36,7 @@ from bundleformat.medium import Medium
 from bundleformat.moments import format_moment
 from bundleformat.paths import parse_name
 from bundleformat.trust import CHANNEL_FIELD, TrustFloor, TrustState, channel_of
-from bundleformat.tufclient import Refreshed
+from bundleformat.tufclient import NEWEST, Refreshed
 
 
 def check_claimed_channel(volume: Medium, *, channel: str, limits: Limits) -> None:
@@ -108,9 +108,10 @@ def check_root_chain(volume: Medium, *, state: TrustState, limits: Limits) -> No
         data = volume.read(path, max_bytes=limits.root_bytes)
         if not _says_the_same(data, known[version], path, limits):
             raise EquivocationError(
-                "another root of a version this machine already trusts",
+                f"another root {version} than the one this machine trusts",
                 where=path,
-                hint="Keep this medium and tell the publisher.",
+                hint="Another publisher may use the same channel name, or somebody may "
+                "claim to be yours. Keep this medium and ask the publisher.",
             )
 
 
@@ -180,7 +181,7 @@ def check_floor(found: Refreshed, floor: TrustFloor | None) -> None:
                 where=what,
                 expected=f"at least {lowest}",
                 actual=str(version),
-                hint="Import the newest bundle of this channel.",
+                hint=NEWEST,
             )
 
 

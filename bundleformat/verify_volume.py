@@ -10,8 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bundleformat.bad_chunk import naming
 from bundleformat.digest import Sha256, check_digest, check_reader
-from bundleformat.errors import LimitExceededError, MissingError, StorageFaultError
+from bundleformat.errors import (
+    LimitExceededError,
+    MissingError,
+    RefusalError,
+    StorageFaultError,
+)
 from bundleformat.layout import chunk_path
 from bundleformat.limits import DEFAULT_LIMITS, Limits
 from bundleformat.manifest import Artifact, Chunk
@@ -117,7 +123,10 @@ def _verify_artifact(
     # Step 11: Every chunk has its signed length and digest.
     for chunk in artifact.chunks:
         if chunk.sha256 in present:
-            _verify_chunk(volumes, chunk, take=take)
+            try:
+                _verify_chunk(volumes, chunk, take=take)
+            except RefusalError as error:
+                raise naming(error, artifact, volumes) from error
     # Step 12: The chunks, in their order, are the artifact.
     for name, expected, state in whole:
         check_digest(expected, state.hexdigest(), where=artifact.path, name=name)

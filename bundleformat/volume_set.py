@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import BinaryIO, Final, Self
 
+from bundleformat.digest import Sha256
 from bundleformat.errors import (
     ConflictError,
     LimitExceededError,
+    MalformedError,
     MissingError,
     RefusalError,
     UsageError,
@@ -26,7 +28,7 @@ from bundleformat.layout import (
 )
 from bundleformat.limits import DEFAULT_LIMITS, Limits
 from bundleformat.manifest import Chunk
-from bundleformat.medium import Medium
+from bundleformat.medium import COPY_AGAIN, Medium
 from bundleformat.paths import ArchivePath
 from bundleformat.volume_hint import VolumeHint, read_hint
 
@@ -108,6 +110,25 @@ class VolumeSet:
             if seen[_number(hint)] > 1:
                 found.append(medium.label)
         return tuple(found)
+
+    def holder(self, path: ArchivePath) -> str:
+        """Return the label of the volume that ``path`` is read from.
+
+        Where none has it, that is what all of them are called together.
+        """
+        for medium in self._searched(path):
+            try:
+                found = medium.exists(path)
+            except MalformedError:
+                found = True
+            if found:
+                return medium.label
+        return self.label
+
+    def claiming(self, sha256: Sha256) -> tuple[int, ...]:
+        """Return the numbers of the volumes at hand that say they hold the chunk."""
+        hints = [hint for hint in self.hints if hint is not None]
+        return tuple(sorted({one.volume for one in hints if sha256 in one.chunks}))
 
     def present(self, chunk: Chunk) -> bool:
         """Return whether a volume at hand has ``chunk``.
@@ -201,7 +222,7 @@ class VolumeSet:
         try:
             return read_hint(medium, limits=self._limits)
         except RefusalError as error:
-            raise error.inside(medium.label) from error
+            raise error.inside(medium.label).advised(COPY_AGAIN) from error
 
     def _check_same_bundle(self, medium: Medium) -> None:
         first = self.media[0]

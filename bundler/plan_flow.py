@@ -145,12 +145,16 @@ def plan_lines(plan: FoundPlan) -> tuple[str, ...]:
         f"environment {name}: a build resolves its wheels" for name in plan.environments
     ]
     lines.append(
-        f"{size(plan.size_bytes)} in {plan.chunks} chunks; "
+        f"{size(plan.size_bytes)} in {_counted(plan.chunks, 'chunk')}; "
         f"{size(plan.download_bytes)} of it to download, unless they are here already"
     )
     if plan.volumes is not None:
-        lines.append(f"about {plan.volumes} volumes")
+        lines.append(f"about {_counted(plan.volumes, 'volume')}")
     return tuple(lines)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _file_line(file: FoundFile) -> str:

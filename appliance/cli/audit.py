@@ -174,6 +174,7 @@ def verify(
     held: Annotated[
         list[Path] | None,
         typer.Option(
+            metavar="<path>",
             help="A checkpoint.txt kept from an earlier export; may be repeated.",
             show_default=False,
         ),

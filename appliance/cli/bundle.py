@@ -32,7 +32,7 @@ Media = Annotated[
     typer.Argument(
         help="Where the bundle is: a folder, an .mbundle file or an ISO image; "
         "several for several volumes.",
-        metavar="MEDIUM...",
+        metavar="MEDIUM",
     ),
 ]
 Channel = Annotated[

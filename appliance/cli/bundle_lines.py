@@ -45,11 +45,15 @@ def coverage_line(found: Verified) -> str:
     """Return what was verified, and what was not there."""
     if found.whole:
         return "every byte agrees with its digest"
-    wanted = ", ".join(map(str, found.volumes_wanted))
+    places = []
+    if found.volumes_wanted:
+        places.append(f"are on volume {', '.join(map(str, found.volumes_wanted))}")
+    if found.since is not None:
+        places.append(f"came with bundle {found.since}")
     return (
         f"every byte here agrees with its digest: {found.chunks} of "
         f"{found.chunks_of} chunks, {found.size_bytes:,} of {found.size_bytes_of:,} "
-        f"bytes; the others are on volume {wanted or '(unknown)'}"
+        f"bytes; the others {' or '.join(places)}"
     )
 
 
@@ -64,6 +68,7 @@ def verified_value(found: Verified) -> dict[str, Any]:
             "bytes": found.size_bytes,
             "bytes_of": found.size_bytes_of,
             "volumes_wanted": list(found.volumes_wanted),
+            "since": found.since,
         },
     }
 

@@ -11,7 +11,7 @@ from appliance.cli.output import show
 from appliance.clock import rfc3339
 from appliance.identity.site import current
 from appliance.intake.trust_state import all_compliance_keys
-from bundleformat.errors import MissingError
+from bundleformat.errors import MalformedError, MissingError, RefusalError
 from bundleformat.site_certificate import SiteCertificate
 
 app = typer.Typer(help="Where this host stands.", no_args_is_help=True)
@@ -23,7 +23,15 @@ def install(
     as_json: Json = False,
 ) -> None:
     """Install a site certificate that a compliance key of the trust root signed."""
-    _show(install_site(host(), read_input(certificate)), as_json=as_json)
+    opened, envelope = host(), read_input(certificate)
+    try:
+        installed = install_site(opened, envelope)
+    except MalformedError as error:
+        hint = "Name the file that `sallyport-bundler site issue` made."
+        raise error.inside(str(certificate)).advised(hint) from error
+    except RefusalError as error:
+        raise error.inside(str(certificate)) from error
+    _show(installed, as_json=as_json)
 
 
 @app.command("show")

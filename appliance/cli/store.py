@@ -62,7 +62,7 @@ def repair(
         typer.Argument(
             help="Where to look: a folder, an .mbundle file or an ISO image; several "
             "of any bundles.",
-            metavar="MEDIUM...",
+            metavar="MEDIUM",
         ),
     ],
     generation: Annotated[

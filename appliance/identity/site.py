@@ -49,6 +49,7 @@ def install(
             "the site certificate has expired",
             where="not_after",
             actual=rfc3339(certificate.not_after),
+            hint="Check this machine's clock; else have a new one issued.",
         )
     newest = next(_newest_first(connection, keys=keys, limits=limits), None)
     if newest is not None:
@@ -69,6 +70,7 @@ def _check_later(certificate: SiteCertificate, newest: SiteCertificate) -> None:
             where="not_before",
             expected=f"later than {rfc3339(newest.not_before)}",
             actual=rfc3339(certificate.not_before),
+            hint="The newer one counts: sallyport site show",
         )
     if certificate.not_before == newest.not_before:
         raise EquivocationError(

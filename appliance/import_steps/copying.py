@@ -12,6 +12,7 @@ from appliance.import_steps.reuse import Places, find_places, sources
 from appliance.intake.copying import ArtifactCopy, Source
 from appliance.intake.hashing import Hashers
 from appliance.intake.staging import Staging
+from bundleformat.bad_chunk import naming
 from bundleformat.digest import Sha256, sha256_of
 from bundleformat.errors import RefusalError
 from bundleformat.layout import chunk_path
@@ -77,7 +78,12 @@ class Copying:
             self._begin(self._stored)
         lacking: set[Sha256] = set()
         for sha256, copy in tuple(self._unfinished.items()):
-            absent = copy.fill(partial(self._find, volumes), progress=self._counter.add)
+            try:
+                absent = copy.fill(
+                    partial(self._find, volumes), progress=self._counter.add
+                )
+            except RefusalError as error:
+                raise naming(error, copy.artifact, volumes) from error
             if absent:
                 lacking.update(chunk.sha256 for chunk in absent)
             else:
@@ -125,10 +131,12 @@ class Copying:
 
     def _verdict(self, volumes: VolumeSet, lacking: set[Sha256]) -> RefusalError:
         bundle = sha256_of(self._bundle.manifest_bytes)
-        self._staging.finish_volumes(bundle, volumes.numbers())
+        broken = {number for each in lacking for number in volumes.claiming(each)}
+        finished = [each for each in volumes.numbers() if each not in broken]
+        self._staging.finish_volumes(bundle, finished)
         return lacking_error(
             volumes,
             lacking,
             finished=self._staging.finished_volumes(bundle),
-            channel=self._bundle.manifest.channel,
+            manifest=self._bundle.manifest,
         )

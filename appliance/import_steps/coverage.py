@@ -6,11 +6,13 @@ from collections.abc import Callable
 from appliance.import_host import Observer, Verified
 from appliance.import_steps.copying import Counter
 from appliance.intake.hashing import Digests, Hashers, signed_blocks
+from bundleformat.bad_chunk import naming
 from bundleformat.digest import Sha256
-from bundleformat.errors import StorageFaultError
+from bundleformat.errors import RefusalError, StorageFaultError
 from bundleformat.layout import chunk_path
 from bundleformat.manifest import Artifact, Chunk
 from bundleformat.verify import VerifiedBundle
+from bundleformat.verify_volume import list_volume
 from bundleformat.volume_set import VolumeSet
 
 Progress = Callable[[int], object]
@@ -25,17 +27,13 @@ def verify_present(
 
     Raises:
         DigestMismatchError: A chunk or an artifact is not what was signed.
+        MissingError: A chunk is not on the medium that should have it.
         MalformedError: A link or special file lies in the place of a chunk.
         StorageFaultError: A medium cannot be read.
     """
     artifacts = bundle.manifest.artifacts
     sizes = {chunk.sha256: chunk.size_bytes for a in artifacts for chunk in a.chunks}
-    present = {
-        chunk.sha256
-        for artifact in artifacts
-        for chunk in artifact.chunks
-        if volumes.present(chunk)
-    }
+    present = set(list_volume(volumes, bundle).present)
     uses = Multiset(c.sha256 for a in artifacts for c in a.chunks)
     total = sum(sizes[each] * uses[each] for each in present)
     counter = Counter(observer, total)
@@ -55,6 +53,7 @@ def verify_present(
         size_bytes=sum(sizes[each] for each in present),
         size_bytes_of=sum(sizes.values()),
         volumes_wanted=volumes.wanted() if len(present) < len(sizes) else (),
+        since=volumes.since,
     )
 
 
@@ -72,8 +71,11 @@ def _verify_artifact(
         if chunk.sha256 in present:
             alone = Digests.of(chunk)
             digests = (alone, whole) if complete else (alone,)
-            _hash(volumes, chunk, digests, hashers=hashers, progress=progress)
-            alone.check(chunk, where=chunk_path(chunk.sha256))
+            try:
+                _hash(volumes, chunk, digests, hashers=hashers, progress=progress)
+                alone.check(chunk, where=chunk_path(chunk.sha256))
+            except RefusalError as error:
+                raise naming(error, artifact, volumes) from error
     if complete:
         whole.check(artifact, where=artifact.path)
 

@@ -252,7 +252,7 @@ def _locate(
     finished = staging.finished_volumes(sha256_of(bundle.manifest_bytes))
     if lacking and not volumes.wanted():
         raise lacking_error(
-            volumes, lacking, finished=finished, channel=bundle.manifest.channel
+            volumes, lacking, finished=finished, manifest=bundle.manifest
         )
     return _Chunks(
         reused_bytes=sum(absent[each].size_bytes for each in absent if each in places),

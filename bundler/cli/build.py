@@ -57,10 +57,12 @@ SPEC is a TOML file; its paths are relative to it:
     name = "appliance"
     role = "appliance"          # Sallyport itself; or "team"
     requirements = ["sallyport[appliance]"]
-    python = "3.11"
+    find = ["."]                # checkouts and wheels of your own, never the index's
+    source_only = ["llama-cpp-python==0.3.36"]  # what is compiled here
+    python = "3.11"             # of the hosts; also their
     platform = "linux_x86_64"
-    glibc = "2.36"
-    cpu = "x86-64-v3"
+    glibc = "2.36"              # C library, the oldest, and
+    cpu = "x86-64-v3"           # processor, the weakest
 
 Instead of a path, a model may have one of
 
@@ -123,6 +125,7 @@ def build(  # noqa: PLR0913 - one parameter per option
     release_key: Annotated[
         list[Path] | None,
         typer.Option(
+            metavar="<path>",
             help="A release key (.key); repeatable. Without one, a draft is made.",
             show_default=False,
         ),
@@ -130,6 +133,7 @@ def build(  # noqa: PLR0913 - one parameter per option
     bundler_key: Annotated[
         list[Path] | None,
         typer.Option(
+            metavar="<path>",
             help="A bundler key (.key); repeatable. Without one, a draft is made.",
             show_default=False,
         ),

@@ -23,7 +23,7 @@ from bundler.roots.folder import newest_root_path, read_root_file
 Volumes = Annotated[
     list[Path],
     typer.Argument(
-        metavar="BUNDLE...",
+        metavar="BUNDLE",
         help="The bundle: a folder that holds metadata/, a .mbundle file or an ISO "
         "image. Name several volumes of one bundle, in any order, to have them "
         "looked at together.",

@@ -158,7 +158,9 @@ def site_issue(  # noqa: PLR0913 - one parameter per option
     region: Annotated[str, typer.Option(help="Its region, such as in-blr.")],
     jurisdiction: Annotated[
         list[str],
-        typer.Option(help="Whose law applies there, such as IN; repeatable."),
+        typer.Option(
+            metavar="<str>", help="Whose law applies there, such as IN; repeatable."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="File to make; it must not exist.")],
     expires: Annotated[str, typer.Option(help="Life of the certificate.")] = "365d",

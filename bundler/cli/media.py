@@ -98,7 +98,7 @@ def image(
     context: typer.Context,
     volume: Annotated[
         list[Path],
-        typer.Argument(metavar="VOLUME...", help="Folders of volumes or bundles."),
+        typer.Argument(metavar="VOLUME", help="Folders of volumes or bundles."),
     ],
     *,
     root: RootFile,

@@ -50,23 +50,31 @@ def root_init(  # noqa: PLR0913 - one parameter per option
     root_key: Annotated[
         list[Path],
         typer.Option(
+            metavar="<path>",
             help="A root key; repeat it for several. A .key file signs now, a .pub "
-            "file names a holder who does not."
+            "file names a holder who does not.",
         ),
     ],
     release_key: Annotated[
         list[Path],
-        typer.Option(help="Key that signs what is delivered (.pub); repeatable."),
+        typer.Option(
+            metavar="<path>",
+            help="Key that signs what is delivered (.pub); repeatable.",
+        ),
     ],
     bundler_key: Annotated[
         list[Path],
-        typer.Option(help="Key that signs which version is newest (.pub); repeatable."),
+        typer.Option(
+            metavar="<path>",
+            help="Key that signs which version is newest (.pub); repeatable.",
+        ),
     ],
     compliance_key: Annotated[
         list[Path],
         typer.Option(
+            metavar="<path>",
             help="Key that signs site certificates (.pub); repeatable. A host serves "
-            "nothing without a certificate, and believes only those of these keys."
+            "nothing without a certificate, and believes only those of these keys.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder to make; it must not exist.")],

@@ -53,7 +53,8 @@ def root_add_key(
     *,
     role: RoleOption,
     key: Annotated[
-        list[Path], typer.Option(help="The new holder's key (.pub); repeatable.")
+        list[Path],
+        typer.Option(metavar="<path>", help="The new holder's key (.pub); repeatable."),
     ],
     as_json: JsonFlag = False,
 ) -> None:
@@ -76,11 +77,16 @@ def root_remove_key(
     role: RoleOption,
     key: Annotated[
         list[Path] | None,
-        typer.Option(help="The holder's key (.pub); repeatable.", show_default=False),
+        typer.Option(
+            metavar="<path>",
+            help="The holder's key (.pub); repeatable.",
+            show_default=False,
+        ),
     ] = None,
     key_id: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="<str>",
             help="The id of a key whose file is lost, as `root show` prints it; "
             "repeatable. In a hybrid channel a holder has two.",
             show_default=False,
@@ -137,7 +143,10 @@ def root_sign(
     context: typer.Context,
     root_folder: RootFolder,
     *,
-    key: Annotated[list[Path], typer.Option(help="A root key (.key); repeatable.")],
+    key: Annotated[
+        list[Path],
+        typer.Option(metavar="<path>", help="A root key (.key); repeatable."),
+    ],
     passphrase_file: PassphraseFile = None,
     pin_file: PinFile = None,
     as_json: JsonFlag = False,

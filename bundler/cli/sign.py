@@ -66,7 +66,11 @@ def sign(  # noqa: PLR0913 - one parameter per option
     ] = None,
     key: Annotated[
         list[Path] | None,
-        typer.Option(help="Sign with this key (.key); repeatable.", show_default=False),
+        typer.Option(
+            metavar="<path>",
+            help="Sign with this key (.key); repeatable.",
+            show_default=False,
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -138,14 +142,13 @@ def attach(
     ],
     signatures: Annotated[
         list[Path] | None,
-        typer.Argument(
-            metavar="[SIGNATURES]...", help="Files that `sign --out` wrote."
-        ),
+        typer.Argument(metavar="SIGNATURES", help="Files that `sign --out` wrote."),
     ] = None,
     *,
     bundler_key: Annotated[
         list[Path] | None,
         typer.Option(
+            metavar="<path>",
             help="For a draft: complete it with this bundler key (.key); repeatable.",
             show_default=False,
         ),

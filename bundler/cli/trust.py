@@ -41,6 +41,7 @@ def trust_bundle(  # noqa: PLR0913 - one parameter per option
     release_key: Annotated[
         list[Path] | None,
         typer.Option(
+            metavar="<path>",
             help="A release key (.key); repeatable. Without one, a draft is made.",
             show_default=False,
         ),
@@ -48,6 +49,7 @@ def trust_bundle(  # noqa: PLR0913 - one parameter per option
     bundler_key: Annotated[
         list[Path] | None,
         typer.Option(
+            metavar="<path>",
             help="A bundler key (.key); repeatable. Without one, a draft is made.",
             show_default=False,
         ),

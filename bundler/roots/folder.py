@@ -141,7 +141,7 @@ def _check_role(
     held, given = root.roles[role], {signer.public_key.keyid for signer in signers}
     for key_id in sorted(given.difference(held.keyids)):
         raise KeyFileError(
-            f"this root does not let the key sign {role}",
+            "the newest root does not name this key for that role",
             where=option,
             expected=", ".join(held.keyids),
             actual=key_id,

@@ -45,7 +45,7 @@ _COUNTED: Final[dict[Kind, str]] = {
     "wheel": "wheels of the environments",
     "requirements": "lists of requirements",
     "provenance": "signatures of vendors",
-    "sbom": "lists of materials",
+    "sbom": "bill of materials",
 }
 """What is counted, and what it is called."""
 
@@ -248,4 +248,5 @@ def _commands(
             "on a new host only; type the root's fingerprint",
         )
         yield "sallyport bundle verify MEDIUM", "reads every byte, changes nothing"
-    yield "sallyport bundle import MEDIUM", "on a host that trusts the root already"
+    instead = "instead, on a host that has Sallyport; " if installer else ""
+    yield "sallyport bundle import MEDIUM", f"{instead}volumes in any order"

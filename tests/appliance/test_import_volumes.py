@@ -225,6 +225,48 @@ def test_a_volume_pulled_out_while_it_is_copied_is_a_fault_or_a_refusal_and_resu
     assert host.active() == {"main": 1}
 
 
+def test_a_volume_that_lacks_its_own_chunk_is_wanted_again_and_no_other_instead(
+    host: Host, bundle: Published, volumes: Sequence[Path]
+) -> None:
+    lost = volumes[0] / chunk_path(chunks_of(bundle)[0])
+    kept = lost.read_bytes()
+    lost.unlink()
+    assert want(host, volumes[0]) == (1,)
+    assert want(host, volumes[2]) == (1, 2)
+    # Whatever else is put in, the damaged volume stays the one that is asked for.
+    assert want(host, volumes[1]) == (1,)
+    with pytest.raises(MissingError) as caught:
+        import_bundle(host.parts(), *volumes)
+    assert caught.value.where == chunk_path(chunks_of(bundle)[0])
+    lost.write_bytes(kept)
+    import_bundle(host.parts(), *volumes)
+    assert host.active() == {"main": 1}
+
+
+def test_verifying_a_medium_that_lacks_its_own_chunk_is_refused(
+    host: Host, bundle: Published, volumes: Sequence[Path]
+) -> None:
+    rows, files = host.rows(), host.files()
+    (volumes[1] / chunk_path(chunks_of(bundle)[1])).unlink()
+    with pytest.raises(MissingError) as caught:
+        verify_bundle(host.parts(), volumes[1])
+    assert caught.value.where == chunk_path(chunks_of(bundle)[1])
+    assert (host.rows(), host.files()) == (rows, files)
+
+
+def test_a_bad_chunk_is_named_with_its_artifact_and_its_medium(
+    host: Host, bundle: Published, volumes: Sequence[Path]
+) -> None:
+    bad = volumes[1] / chunk_path(chunks_of(bundle)[1])
+    bad.write_bytes(bad.read_bytes()[:-1] + b"?")
+    for look in (import_bundle, verify_bundle):
+        with pytest.raises(DigestMismatchError) as caught:
+            look(host.parts(), *volumes)
+        assert caught.value.where == chunk_path(chunks_of(bundle)[1])
+        assert str(volumes[1]) in caught.value.hint
+        assert bundle.manifest.artifacts[0].name in caught.value.hint
+
+
 def test_verifying_one_volume_alone_says_what_it_covers(
     host: Host, bundle: Published, volumes: Sequence[Path]
 ) -> None:

@@ -66,6 +66,42 @@ def test_a_device_that_is_no_disc_is_refused() -> None:
         open_medium(Path("/dev/null"))
 
 
+def test_a_folder_without_a_bundle_is_refused_and_what_lies_below_is_named(
+    tmp_path: Path,
+) -> None:
+    for name in ("volume-1-of-2", "volume-2-of-2"):
+        (tmp_path / name / "metadata").mkdir(parents=True)
+    (tmp_path / "main-7.iso").write_bytes(IMAGE)
+    (tmp_path / "holiday").mkdir()
+    (tmp_path / "elsewhere").symlink_to(tmp_path / "volume-1-of-2")
+    with pytest.raises(MissingError) as caught:
+        open_volumes([tmp_path])
+    assert caught.value.where == str(tmp_path)
+    named = caught.value.hint.partition(": ")[2].split()
+    below = ("main-7.iso", "volume-1-of-2", "volume-2-of-2")
+    assert named == [str(tmp_path / name) for name in below]
+
+
+@pytest.mark.parametrize("name", ["empty", "x.iso"])
+def test_a_medium_without_a_bundle_is_refused_by_its_path(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "x.iso").write_bytes(IMAGE)
+    with pytest.raises(MissingError) as caught:
+        open_volumes([tmp_path / name])
+    assert caught.value.where == str(tmp_path / name)
+    assert caught.value.hint
+
+
+def test_an_image_that_is_cut_off_is_named_once(tmp_path: Path) -> None:
+    (tmp_path / "x.iso").write_bytes(IMAGE[:-2_048])
+    with pytest.raises(MalformedError) as caught:
+        open_medium(tmp_path / "x.iso")
+    assert caught.value.where.count("x.iso") == 1
+    assert caught.value.hint
+
+
 def test_a_refusal_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "x.mbundle").write_bytes(GOOD[:-1])
     with pytest.raises(MalformedError) as caught:

@@ -10,6 +10,7 @@ from bundleformat.errors import (
     FaultError,
     RefusalError,
     UsageError,
+    VolumesMissingError,
 )
 from bundleformat.report import error_lines, json_line, printable
 
@@ -23,11 +24,37 @@ HOSTILE = "a\x1b[2J\r\u202eb\x9b1A\x7f\n\udc80"
         (RefusalError("no"), "p: refused: no"),
         (DigestMismatchError("no"), "p: refused: digest-mismatch: no"),
         (FaultError("no"), "p: fault: host-fault: no"),
+        (VolumesMissingError("no"), "p: incomplete: volumes-missing: no"),
         (Error("no"), "p: error: no"),
     ],
 )
 def test_the_kind_is_said_once(error: Error, begin: str) -> None:
     assert error_lines(error, program="p", as_json=False) == (begin,)
+
+
+@pytest.mark.parametrize("digits", [64, 96])
+def test_a_digest_is_short_for_people_and_whole_in_paths_and_for_machines(
+    digits: int,
+) -> None:
+    digest = "0123456789abcdef" * (digits // 16)
+    path = f"c/01/{digest}"
+    error = DigestMismatchError("no", where=path, expected=f"sha256 {digest}")
+    (line,) = error_lines(error, program="p", as_json=False)
+    assert line.endswith(f"{path}: no; expected sha256 01234567…89abcdef")
+    (line,) = error_lines(error, program="p", as_json=True)
+    assert json.loads(line)["error"]["expected"] == f"sha256 {digest}"
+
+
+def test_other_digits_are_not_taken_for_a_digest() -> None:
+    for text in ("0" * 63, "0" * 65, "g" + "0" * 64 + "0", "0123 4567"):
+        (line,) = error_lines(RefusalError(text), program="p", as_json=False)
+        assert line == f"p: refused: {text}"
+
+
+def test_a_hint_that_is_there_is_kept() -> None:
+    assert RefusalError("no", hint="Do it.").advised("Do that.").hint == "Do it."
+    advised = RefusalError("no", where="x", expected="y").advised("Do that.")
+    assert (advised.where, advised.expected, advised.hint) == ("x", "y", "Do that.")
 
 
 def test_a_hint_is_a_line_of_its_own() -> None:

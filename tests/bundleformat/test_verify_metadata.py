@@ -147,6 +147,10 @@ def test_an_older_bundle_is_a_rollback_and_the_newer_one_still_verifies(
     newer = next_version(published, tmp_path / "v2")
     host.accept(newer.folder)
     host.refuses(published.folder, RollbackError, where=TIMESTAMP)
+    with pytest.raises(RollbackError) as caught:
+        host.look(published.folder)
+    found = (caught.value.expected, caught.value.actual)
+    assert found == ("bundle 2 or newer", "bundle 1")
     assert host.look(newer.folder).fresh is False
 
 
@@ -384,8 +388,14 @@ def test_targets_of_another_version_are_refused(
     host.refuses(evil, MalformedError, where=TARGETS)
 
 
-def test_an_expired_bundle_is_refused(published: Published, host: BundleHost) -> None:
+def test_an_expired_bundle_is_refused_with_both_times(
+    published: Published, host: BundleHost
+) -> None:
     host.refuses(published.folder, ExpiredError, where=TIMESTAMP, now=BUNDLE_EXPIRES)
+    with pytest.raises(ExpiredError) as caught:
+        host.look(published.folder, now=BUNDLE_EXPIRES + DAY)
+    assert format_moment(BUNDLE_EXPIRES) in caught.value.expected
+    assert format_moment(BUNDLE_EXPIRES + DAY) in caught.value.actual
     last = BUNDLE_EXPIRES - dt.timedelta(seconds=1)
     assert host.look(published.folder, now=last).expires == BUNDLE_EXPIRES
 
@@ -395,6 +405,9 @@ def test_an_expired_root_is_refused_although_its_bundle_is_not(
 ) -> None:
     late = republish(published, tmp_path / "late", expires=NOW + 2_000 * DAY)
     host.refuses(late.folder, ExpiredError, where="root", now=NOW + 1_500 * DAY)
+    with pytest.raises(ExpiredError) as caught:
+        host.look(late.folder, now=NOW + 1_500 * DAY)
+    assert format_moment(ROOT_EXPIRES) in caught.value.expected
 
 
 def test_a_clock_set_back_does_not_revive_an_expired_bundle(

@@ -27,6 +27,7 @@ MASKS = (
     (r"\bkey [0-9A-Za-z]{8} of", "key ID of"),
     (r"([0-9a-f]{4} ){15}[0-9a-f]{4}", "FINGERPRINT"),
     (r"\b[0-9a-f]{64}\b", "SHA256"),
+    (r"\b[0-9a-f]{8}…[0-9a-f]{8}\b", "SHORT"),
     (r"\b[0-9a-f]{12}\b", "KEYID"),
     (r"\bc/[0-9a-f]{2}/", "c/XX/"),
     (r"\d{4}-\d\d-\d\dT[0-9:.]+Z", "TIME"),

@@ -190,6 +190,9 @@ def test_a_site_certificate_that_is_not_one_is_refused(
 ) -> None:
     (tmp_path / "site.json").write_bytes(b"{}")
     assert shell.refusal("site", "install", str(tmp_path / "site.json"))[0] == 3
+    error = json.loads(shell.err.splitlines()[-1])["error"]
+    assert error["where"].startswith(str(tmp_path / "site.json"))
+    assert error["hint"]
 
 
 def test_keys_are_created_listed_and_revoked(shell: Shell, host: RealHost) -> None:

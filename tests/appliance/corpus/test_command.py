@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.appliance.corpus.playing import is_at
 from tests.appliance.corpus.test_reject import media_of
 from tests.support.corpus_host import CorpusHost
 from tests.vectors.bundles.case import Case
@@ -60,7 +61,7 @@ def test_the_command_refuses_it_with_its_status_and_code(
     # Between them llama.cpp may have had its own last words.
     *events, last = (json.loads(line) for line in lines if line.startswith("{"))
     assert last["error"]["code"] == case.code
-    assert last["error"]["where"].endswith(case.where)
+    assert is_at(last["error"]["where"], case.where)
     assert [each["step"] for each in events if each["event"] == "step"][-1] == case.step
     assert tried.standing() == before
     refusal = tried.records(after=length)[-1]

@@ -260,8 +260,9 @@ def _absent() -> Iterator[Case]:
     yield of_files(
         "without-any-metadata",
         MISSING,
-        "metadata",
+        "medium",
         lambda: {p: d for p, d in bundle().items() if not p.startswith("metadata")},
+        step=Step.LOCK,
     )
     yield of_files(
         "draft-without-its-timestamp",

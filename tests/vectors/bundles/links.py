@@ -71,7 +71,7 @@ def _at(path: str) -> dict[str, Spoil]:
 
 def _folders() -> Iterator[Case]:
     for name, step, where in (
-        ("metadata", Step.VERIFY, "metadata"),
+        ("metadata", Step.LOCK, "metadata"),
         ("targets", Step.VERIFY, MANIFEST_PATH),
         ("c", Step.PREFLIGHT, next(iter(chunk_files(DELIVERED[NEXT])))),
         (CHUNK.rpartition("/")[0], Step.PREFLIGHT, CHUNK),

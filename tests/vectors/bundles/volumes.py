@@ -120,7 +120,7 @@ def _sets() -> Iterator[Case]:
     yield of(
         "second-without-metadata",
         MISSING,
-        f"medium-2: {TIMESTAMP_PATH}",
+        "medium-2",
         first,
         {p: d for p, d in second.items() if not p.startswith("metadata")},
     )
@@ -166,7 +166,7 @@ def _holed() -> Iterator[Case]:
     yield of_files(
         "differential-of-what-this-host-lacks",
         MISSING,
-        SITE[1],
+        "medium",
         lambda: {
             **kept,
             VOLUME_HINT_PATH: hint(
