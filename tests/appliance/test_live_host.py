@@ -51,7 +51,7 @@ class HeldBudget(FixedBudget):
     async def need_bytes(self, *paths: Path, choice: Choice | None = None) -> int:
         self.choices.append(choice)
         await self.gate.wait()
-        return await super().need_bytes(*paths, choice=choice)
+        return await super().need_bytes(*paths)
 
 
 @dataclass
