@@ -34,6 +34,8 @@ MASKS = (
     (r"\d{4}-\d\d-\d\d", "DATE"),
     (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
     (r"in \d+ pieces", "in N pieces"),
+    (r"\d\d:\d\d:\d\d,\d{3}", "CLOCK"),
+    (r"[\d,]+ bytes taken, [\d,]+ planned \(\S+\), [\d,]+ resident", "SIZES"),
 )
 """What differs from run to run, and what stands for it in the comparison."""
 
