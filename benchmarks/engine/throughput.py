@@ -15,7 +15,6 @@ from pathlib import Path
 from benchmarks.engine.crowd import crowd, prompt
 from benchmarks.engine.models import large_model, small_model
 from benchmarks.engine.peers import Peers, peers
-from benchmarks.engine.plot import plot_users
 from benchmarks.engine.servers import Load, Server, llama_server, sallyport
 from benchmarks.measure import Plan
 from benchmarks.report import Figure, Result
@@ -56,6 +55,9 @@ def run_small(plan: Plan) -> Result:
 
 
 def _run(plan: Plan, found: Peers, model: Path, *, name: str) -> Result:
+    # matplotlib comes with `.[bench]` alone: missed here, before anything is measured
+    from benchmarks.engine.plot import plot_users  # noqa: PLC0415
+
     load = Load(model=model, slots=SLOTS, cells=CELLS, extra="spare_sequences = 0\n")
     tokens = max(24, plan.amount(TOKENS))
     with (
