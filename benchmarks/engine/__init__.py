@@ -2,6 +2,7 @@
 
 from benchmarks.engine import (
     fairness,
+    long_contexts,
     mixed,
     overload,
     python_servers,
@@ -14,6 +15,7 @@ ENGINE = {
     "engine_small": throughput.run_small,
     "engine_sharing": sharing.run,
     "engine_mixed": mixed.run,
+    "engine_long_contexts": long_contexts.run,
     "engine_python": python_servers.run,
     "engine_overload": overload.run,
     "engine_fairness": fairness.run,

@@ -29,7 +29,8 @@ class Answer:
         answered_s: When the status line came.
         stamps: When each event with text came.
         tokens: Tokens of the answer, as the server counts them.
-        cached: Tokens of the prompt that were not computed.
+        prompt_tokens: Tokens of the prompt.
+        cached: Those of them that were not computed.
         ended_s: When the answer was whole.
         full: Whether it ended because it had as many tokens as were asked for.
     """
@@ -39,6 +40,7 @@ class Answer:
     answered_s: float = 0.0
     stamps: list[float] = field(default_factory=list)
     tokens: int = 0
+    prompt_tokens: int = 0
     cached: int = 0
     ended_s: float = 0.0
     full: bool = False
@@ -135,5 +137,6 @@ def _note(line: bytes, answer: Answer) -> None:
     if b'"usage":{' in line:
         usage = json.loads(line.removeprefix(b"data: "))["usage"]
         answer.tokens = usage["completion_tokens"]
+        answer.prompt_tokens = usage["prompt_tokens"]
         details = usage.get("prompt_tokens_details") or {}
         answer.cached = details.get("cached_tokens", 0)

@@ -49,11 +49,16 @@ class Crowd:
         """Tokens per second while all answers were being written.
 
         From when the last caller had its first token to when the first caller had
-        its last one: no prompt is computed then.
+        its last one: no prompt is computed then. An event may carry several tokens
+        or, with the next, a part of a character: each counts as one answer's share.
         """
         begin = max(answer.stamps[0] for answer in self.answers)
         end = min(answer.stamps[-1] for answer in self.answers)
-        seen = sum(begin < at <= end for each in self.answers for at in each.stamps)
+        seen = sum(
+            sum(begin < at <= end for at in each.stamps)
+            * (each.tokens / len(each.stamps))
+            for each in self.answers
+        )
         return seen / (end - begin) if end > begin else 0.0
 
     @property
