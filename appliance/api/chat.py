@@ -8,7 +8,13 @@ from contextlib import aclosing
 
 from starlette.responses import JSONResponse
 
-from appliance.api.completion import Heading, chunk, completion, usage_chunk
+from appliance.api.completion import (
+    Heading,
+    TextEvents,
+    chunk,
+    completion,
+    usage_chunk,
+)
 from appliance.api.errors import error_body
 from appliance.api.exchange import Exchange
 from appliance.api.schemas import parse_chat_request
@@ -75,10 +81,11 @@ class ChatExchange(Exchange[ChatRequest]):
                 )
             )
         )
+        texts = TextEvents(heading, with_usage=self._with_usage)
         try:
-            await self.send(self._events(heading, first))
+            await self.send(self._events(heading, texts, first))
             async for piece in pieces:
-                await self.send(self._events(heading, piece))
+                await self.send(self._events(heading, texts, piece))
         except Error as error:
             await self.send(event(error_body(error)))
         await self.end()
@@ -91,14 +98,9 @@ class ChatExchange(Exchange[ChatRequest]):
         }
         await self.start(headers)
 
-    def _events(self, heading: Heading, piece: Piece) -> bytes:
+    def _events(self, heading: Heading, texts: TextEvents, piece: Piece) -> bytes:
         """Return the events of one piece; the last piece also ends the stream."""
-        parts: list[bytes] = []
-        if piece.text:
-            delta = {"content": piece.text}
-            parts.append(
-                event(chunk(heading, delta=delta, with_usage=self._with_usage))
-            )
+        parts = [texts.event(piece.text)] if piece.text else []
         if piece.finish_reason is not None:
             last = chunk(
                 heading,

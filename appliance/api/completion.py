@@ -7,6 +7,7 @@ completion chunk object".
 from dataclasses import dataclass
 from typing import Any
 
+from appliance.api.sse import compact, event
 from appliance.engine.port import FinishReason, Usage
 
 
@@ -79,6 +80,22 @@ def chunk(
         ],
     }
     return {**value, "usage": None} if with_usage else value
+
+
+class TextEvents:
+    """The events of one answer's texts; what they repeat is encoded once.
+
+    Each is, to the byte, ``event(chunk(heading, delta={"content": text}, ...))``.
+    """
+
+    def __init__(self, heading: Heading, *, with_usage: bool) -> None:
+        empty = event(chunk(heading, delta={"content": ""}, with_usage=with_usage))
+        # A quote inside a value is escaped, so these bytes are the field alone.
+        self._head, _, self._tail = empty.partition(b'"content":""')
+
+    def event(self, text: str) -> bytes:
+        """Return the event that adds ``text`` to the answer."""
+        return b'%b"content":%b%b' % (self._head, compact(text), self._tail)
 
 
 def usage_chunk(heading: Heading, usage: Usage) -> dict[str, Any]:

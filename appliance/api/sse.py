@@ -9,8 +9,14 @@ from typing import Any
 DONE = b"data: [DONE]\n\n"
 """The line that ends a stream; sent only after ``llm.response`` is durable."""
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 
 def event(value: dict[str, Any]) -> bytes:
     """Return one event whose data is ``value`` as compact JSON on one line."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return b"data: " + text.encode("utf-8") + b"\n\n"
+    return b"data: " + compact(value) + b"\n\n"
+
+
+def compact(value: dict[str, Any] | str) -> bytes:
+    """Return ``value`` as JSON on one line, without spaces."""
+    return _ENCODER.encode(value).encode("utf-8")

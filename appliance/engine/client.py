@@ -22,7 +22,13 @@ from appliance.engine.refusals import check_kind, check_size
 from appliance.engine.scheduling.admission import (
     RETRY_AFTER_S,
 )
-from appliance.engine.translate import piece, prepare_frame, refusal, vectors
+from appliance.engine.translate import (
+    joined,
+    piece,
+    prepare_frame,
+    refusal,
+    vectors,
+)
 from appliance.errors import (
     EngineUnavailableError,
     OverloadedError,
@@ -39,7 +45,7 @@ class _Call:
     inbox: asyncio.Queue[wire.Delta | wire.Part | Error | None] = field(
         default_factory=asyncio.Queue
     )
-    """Deltas or parts and nothing after the last, an error, or None if cancelled."""
+    """Deltas or parts; nothing comes after the last, an error, or None if cancelled."""
     prepared: asyncio.Future[Ticket]
     usage: Usage = NOTHING
     cancelling: bool = False
@@ -147,13 +153,19 @@ class EngineClient:
         call = self._held(ticket.request_id)
         try:
             self._send(wire.Start(request_id=ticket.request_id))
-            while (delta := await call.inbox.get()) is not None:
-                if isinstance(delta, Error):
-                    raise delta
-                if isinstance(delta, wire.Delta):
-                    yield piece(delta, ticket)
-                    if delta.finish_reason is not None:
+            while True:
+                # A gateway that is behind sends in one piece what waits for it.
+                items = [await call.inbox.get()]
+                while not call.inbox.empty():
+                    items.append(call.inbox.get_nowait())
+                if deltas := [each for each in items if isinstance(each, wire.Delta)]:
+                    yield piece(joined(deltas), ticket)
+                    if deltas[-1].finish_reason is not None:
                         return
+                if isinstance(items[-1], Error):
+                    raise items[-1]
+                if items[-1] is None:
+                    return
         finally:
             self._ask_to_end(ticket.request_id, call=call)
 

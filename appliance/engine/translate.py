@@ -3,6 +3,8 @@
 Pure: values in, values out.
 """
 
+from collections.abc import Sequence
+
 from appliance.engine import protocol as wire
 from appliance.engine.embedding import Vectors
 from appliance.engine.port import Piece, Ticket, Usage
@@ -32,6 +34,21 @@ def vectors(part: wire.Part, ticket: Ticket) -> Vectors:
     usage = Usage(prompt_tokens=ticket.prompt_tokens, completion_tokens=0)
     return Vectors(
         first=part.first, vectors=part.vectors, usage=usage if part.last else None
+    )
+
+
+def joined(deltas: Sequence[wire.Delta]) -> wire.Delta:
+    """Return what consecutive steps, one at least, added to one answer together."""
+    if len(deltas) == 1:
+        return deltas[0]
+    last = deltas[-1]
+    return wire.Delta(
+        request_id=last.request_id,
+        text="".join(each.text for each in deltas),
+        completion_tokens=last.completion_tokens,
+        finish_reason=last.finish_reason,
+        cached_tokens=last.cached_tokens,
+        queued_s=deltas[0].queued_s,
     )
 
 
