@@ -9,6 +9,7 @@ folder appears complete, synced to disk, or not at all.
 import datetime as dt
 import hashlib
 import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,12 @@ from bundleformat.errors import DigestMismatchError
 
 MANIFEST_TITLE = "sallyport export manifest v1"
 """First line of the note that signs a manifest; no checkpoint can begin with it."""
+
+RECORDS = "records.jsonl"
+"""The evidence: one canonical record on each line."""
+
+Derive = Callable[[Path], Iterable[str]]
+"""Adds files to a folder whose ``RECORDS`` is written, and returns their names."""
 
 _STREAMED = {"yield_per": 1_000}
 
@@ -57,6 +64,7 @@ class _File:
     path: str
     sha256: str
     size_bytes: int
+    derived: bool = False
 
 
 def export(
@@ -67,6 +75,7 @@ def export(
     signer: Ed25519PrivateKey,
     now: dt.datetime,
     tool: str,
+    derive: Derive | None = None,
 ) -> Export:
     """Record ``log.exported``, then write the whole ledger to ``folder``.
 
@@ -77,6 +86,8 @@ def export(
         signer: The ledger's key, for the record and the manifest.
         now: When.
         tool: Name and version of this program, as ``sallyport/0.1.0``.
+        derive: Makes further files from the records, for convenience; the manifest
+            lists them as what they are.
 
     Raises:
         ConflictError: ``folder`` exists.
@@ -93,10 +104,12 @@ def export(
             head = read_verified_head(connection, log=log)
             files = [
                 _write(partial / "checkpoint.txt", read_note(connection).encode()),
-                _write_records(connection, partial / "records.jsonl", head=head),
+                _write_records(connection, partial / RECORDS, head=head),
             ]
         program = Path(verifier.__file__).read_bytes()
         files.append(_write(partial / "verify.py", program))
+        names = derive(partial) if derive else ()
+        files.extend(_derived(partial / name) for name in names)
         manifest = _manifest(files, log=log, size=head.size, now=now, tool=tool)
         title = (
             f"{MANIFEST_TITLE}\n{log.origin}\n{hashlib.sha256(manifest).hexdigest()}\n"
@@ -164,6 +177,26 @@ def _write(path: Path, data: bytes) -> _File:
     return _File(path=path.name, sha256=digest, size_bytes=len(data))
 
 
+def _derived(path: Path) -> _File:
+    """Return what the manifest says of a file that was made from the records."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+        os.fsync(file.fileno())
+        size_bytes = file.tell()
+    return _File(
+        path=path.name, sha256=digest.hexdigest(), size_bytes=size_bytes, derived=True
+    )
+
+
+def _entry(file: _File) -> dict[str, str]:
+    entry = {
+        "path": file.path,
+        "sha256": file.sha256,
+        "size_bytes": str(file.size_bytes),
+    }
+    return {**entry, "derived_from": RECORDS} if file.derived else entry
+
+
 def _manifest(
     files: list[_File],
     *,
@@ -182,12 +215,7 @@ def _manifest(
             "size": str(size),
             "range": {"first": "0", "last": str(size - 1)},
             "files": [
-                {
-                    "path": file.path,
-                    "sha256": file.sha256,
-                    "size_bytes": str(file.size_bytes),
-                }
-                for file in sorted(files, key=lambda file: file.path)
+                _entry(file) for file in sorted(files, key=lambda file: file.path)
             ],
         }
     )

@@ -18,6 +18,9 @@ in FOLDER came over the same road as the evidence.
          5  inconsistent history: a held checkpoint covered other records
          6  gap: a record is missing between two others
 
+Files that the manifest says were derived from records.jsonl are checked to be
+unchanged; they are for convenience, and nothing else is concluded from them.
+
 Specifications: RFC 6962 section 2.1 (tree), C2SP signed-note and tlog-checkpoint
 (signatures), RFC 8785 (records and manifest).
 """
@@ -43,7 +46,10 @@ FILES = (*LISTED, "manifest.json", "manifest.note")
 """The files of an export; those of LISTED are in its manifest, in this order."""
 
 MAX_BYTES = 1 << 20
-"""Longest record, and longest file other than records.jsonl. Unit: bytes."""
+"""Longest record, and longest file of FILES but records.jsonl. Unit: bytes."""
+
+DERIVED_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}(\.[a-z0-9]{1,8}){1,2}")
+"""What a file may be called that was made from records.jsonl for convenience."""
 
 NOT_PROVED = (
     "that the host recorded every call: only what it recorded can be checked",
@@ -186,10 +192,11 @@ def _verify(
             raise CheckError(INCONSISTENT, f"{path} was signed over other records")
         proved.append(f"the first {anchor.size} are those that {path} was signed over")
     # 6. The manifest is signed, and the files are those it lists.
-    check_manifest(folder, key, head, reading)
+    derived = check_manifest(folder, key, head, reading)
     proved.append("the manifest is signed and every file it lists is unchanged")
     proved.append(summary(reading))
-    gaps = NOT_PROVED + _history_gap(sizes, head) + _not_covered(folder)
+    gaps = NOT_PROVED + _history_gap(sizes, head) + _convenience(derived)
+    gaps += _not_covered(folder, derived)
     return Verdict(OK, "", tuple(proved), gaps, key.name, head.size, head.root.hex())
 
 
@@ -285,26 +292,53 @@ def check_count(found: Reading, head: Checkpoint) -> None:
         raise CheckError(RECORD, f"{count}: some were added at the end")
 
 
-def check_manifest(folder: Path, key: Key, head: Checkpoint, found: Reading) -> None:
-    """Check the manifest's signature, then every file against it."""
+def check_manifest(
+    folder: Path, key: Key, head: Checkpoint, found: Reading
+) -> tuple[str, ...]:
+    """Check the manifest and every file it lists; return the derived ones' names."""
     data = read_small(folder / "manifest.json")
     text = open_note(read_small(folder / "manifest.note"), key, "manifest.note")
     digest = hashlib.sha256(data).hexdigest()
     if text != f"sallyport export manifest v1\n{key.name}\n{digest}\n":
         raise CheckError(RECORD, "manifest.json is not the one that was signed")
     manifest = parse_canonical(data, "manifest.json")
-    listed, actual = manifest.get("files"), []
+    listed, derived = _split(manifest.get("files"))
+    actual = []
     for name in LISTED:
         digest, size = found.digest, found.size_bytes
         if name != "records.jsonl":
             held = read_small(folder / name)
             digest, size = hashlib.sha256(held).hexdigest(), len(held)
         actual.append({"path": name, "sha256": digest, "size_bytes": str(size)})
-        if not isinstance(listed, list) or actual[-1] not in listed:
+        if actual[-1] not in listed:
             raise CheckError(RECORD, f"{name} is not what manifest.json says it is")
-    stated = [manifest.get(name) for name in ("v", "origin", "vkey", "size", "files")]
-    if stated != [1, key.name, key.text, str(head.size), actual]:
+    stated = [manifest.get(name) for name in ("v", "origin", "vkey", "size")]
+    if [*stated, listed] != [1, key.name, key.text, str(head.size), actual]:
         raise CheckError(RECORD, "manifest.json is of another log or checkpoint")
+    return tuple(check_derived(folder, file) for file in derived)
+
+
+def _split(files: object) -> tuple[list[Any], list[dict[str, Any]]]:
+    """Return the manifest's entries of evidence, and those of derived files."""
+    entries: list[Any] = files if isinstance(files, list) else []
+    derived = [e for e in entries if isinstance(e, dict) and "derived_from" in e]
+    return [entry for entry in entries if entry not in derived], derived
+
+
+def check_derived(folder: Path, entry: dict[str, Any]) -> str:
+    """Check that a file made from the records is the one that was written with them."""
+    name = entry.get("path")
+    if not isinstance(name, str) or not DERIVED_NAME.fullmatch(name) or name in FILES:
+        raise CheckError(RECORD, "manifest.json lists a file of an impossible name")
+    digest, size = hashlib.sha256(), 0
+    with open_plain(folder / name) as file:
+        while block := file.read(MAX_BYTES):
+            digest.update(block)
+            size += len(block)
+    stated = {"sha256": digest.hexdigest(), "size_bytes": str(size)}
+    if entry != {"path": name, "derived_from": "records.jsonl", **stated}:
+        raise CheckError(RECORD, f"{name} is not what manifest.json says it is")
+    return name
 
 
 def summary(found: Reading) -> str:
@@ -327,9 +361,16 @@ def _history_gap(sizes: set[int], head: Checkpoint) -> tuple[str, ...]:
     return () if newest == head.size else (gap + advice,)
 
 
-def _not_covered(folder: Path) -> tuple[str, ...]:
+def _convenience(derived: tuple[str, ...]) -> tuple[str, ...]:
+    """Say of files made from the records that they are no evidence themselves."""
+    said = "unchanged since the export, but made for convenience: the proof is of"
+    return (f"{', '.join(derived)}: {said} records.jsonl alone",) if derived else ()
+
+
+def _not_covered(folder: Path, derived: tuple[str, ...]) -> tuple[str, ...]:
     """Name what else lies in the folder, of which no signature says anything."""
-    extra = sorted(path.name for path in folder.iterdir() if path.name not in FILES)
+    known = {*FILES, *derived}
+    extra = sorted(path.name for path in folder.iterdir() if path.name not in known)
     names = _shown(", ".join(extra))
     return (f"{names}: not covered by any signature",) if extra else ()
 
