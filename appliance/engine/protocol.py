@@ -211,24 +211,24 @@ class Ended(Frame, frozen=True, kw_only=True, tag=True):
 
 
 class Stats(Frame, frozen=True, kw_only=True, tag=True):
-    """Counts at one moment between two steps."""
+    """Counts at one moment between two steps; a model of vectors has no cells."""
 
     pid: int
     prepared: int
     waiting: int
     running: int
-    cells: int
-    cells_used: int
-    cells_reserved: int
-    cells_cached: int
-    tokens_decoded: int
     tokens_prefilled: int
-    tokens_reused: int
-    tokens_drafted: int
-    drafts_kept: int
     steps: int
-    preemptions: int
     threads: int
+    cells: int = 0
+    cells_used: int = 0
+    cells_reserved: int = 0
+    cells_cached: int = 0
+    tokens_decoded: int = 0
+    tokens_reused: int = 0
+    tokens_drafted: int = 0
+    drafts_kept: int = 0
+    preemptions: int = 0
 
 
 Order = Load | Prepare | PrepareInputs | Start | Cancel | UseThreads | AskStats

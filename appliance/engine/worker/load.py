@@ -11,9 +11,10 @@ from appliance.engine.llama.parameters import parameters_for
 from appliance.engine.scheduling.admission import REHEARSED_TOKENS, STEP_TARGET_S, fit
 from appliance.engine.scheduling.pacing import Pace
 from appliance.engine.scheduling.scheduler import Scheduler
+from appliance.engine.worker.desk import Channel
 from appliance.engine.worker.load_vectors import load_vectors
 from appliance.engine.worker.prompt import Prompter
-from appliance.engine.worker.service import Channel, Service
+from appliance.engine.worker.service import Service
 from appliance.engine.worker.shared_prompts import shared_beginnings
 from appliance.engine.worker.template import ChatTemplate
 from appliance.engine.worker.vitals import read_loaded

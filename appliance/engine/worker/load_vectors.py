@@ -13,8 +13,8 @@ from appliance.engine.scheduling.admission import (
     Limits,
 )
 from appliance.engine.scheduling.vector_queue import VectorLimits, VectorQueue
+from appliance.engine.worker.desk import Channel
 from appliance.engine.worker.inputs import InputReader
-from appliance.engine.worker.service import Channel
 from appliance.engine.worker.vector_service import VectorService
 from appliance.engine.worker.vitals import read_loaded
 from appliance.errors import EngineUnavailableError

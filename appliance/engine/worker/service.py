@@ -1,51 +1,17 @@
-"""The loop of an engine process: orders in, one batch, one frame out, again.
-
-Single-threaded on purpose: an order is obeyed between two steps, so a cancelled
-request's cells are free before the next batch, and no lock can be forgotten.
-"""
+"""An engine process whose model writes text."""
 
 import os
 from functools import partial
-from typing import Protocol
 
 from appliance.clock import Clock
 from appliance.engine import protocol as wire
-from appliance.engine.scheduling.admission import RETRY_AFTER_S, Limits, check_prompt
+from appliance.engine.scheduling.admission import Limits, check_prompt
 from appliance.engine.scheduling.scheduler import Progress, Scheduler
+from appliance.engine.worker.desk import Channel, Compute, Desk
 from appliance.engine.worker.prompt import Prompter
-from appliance.errors import (
-    ContextLengthError,
-    OverloadedError,
-    RequestRefusedError,
-)
-from bundleformat.errors import ConflictError, InternalFaultError
-
-EXPIRY_CHECK_S = 0.5
-"""How often an engine without work looks for places that were held too long."""
 
 
-class Channel(Protocol):
-    """The worker's end of the socket; see ``channel.py``."""
-
-    def receive(self, *, wait_s: float | None) -> list[wire.Order]:
-        """Return the orders that have arrived, waiting at most ``wait_s`` for one."""
-
-    def send(self, report: wire.Report) -> None:
-        """Send one frame."""
-
-
-class Compute(Protocol):
-    """What computes the batches, as far as its threads go."""
-
-    @property
-    def threads(self) -> int:
-        """Threads that compute a batch."""
-
-    def use_threads(self, threads: int) -> None:
-        """Compute with so many threads from the next batch on."""
-
-
-class Service:
+class Service(Desk[wire.Prepare]):
     """The loop between one channel and one scheduler."""
 
     def __init__(
@@ -58,114 +24,66 @@ class Service:
         limits: Limits,
         clock: Clock,
     ) -> None:
-        self._channel = channel
+        super().__init__(
+            wire.Prepare,
+            "this model writes text; it does not make embeddings",
+            channel=channel,
+            queue=scheduler,
+            compute=compute,
+            clock=clock,
+        )
         self._scheduler = scheduler
-        self._compute = compute
         self._prompter = prompter
         self._limits = limits
-        self._clock = clock
 
-    def run(self) -> None:
-        """Serve until the gateway is gone.
-
-        Raises:
-            EOFError: It is gone; the only way out.
-        """
-        while True:
-            for order in self._channel.receive(wait_s=self._patience_s()):
-                self._obey(order)
-            for request_id in self._scheduler.expire(self._now_s()):
-                self._channel.send(_overloaded(request_id, "waited too long"))
-            began_s = self._now_s()
-            progress = self._scheduler.step(began_s)
-            self._scheduler.took(self._now_s() - began_s)
-            if progress:
-                self._channel.send(wire.Step(deltas=tuple(map(_delta, progress))))
-
-    def _patience_s(self) -> float | None:
-        if self._scheduler.busy:
-            return 0
-        return None if self._scheduler.idle else EXPIRY_CHECK_S
-
-    def _now_s(self) -> float:
-        return self._clock.monotonic_ns() / 1e9
-
-    def _obey(self, order: wire.Order) -> None:
-        match order:
-            case wire.Prepare():
-                self._channel.send(self._prepare(order))
-            case wire.Start():
-                self._scheduler.start(order.request_id)
-            case wire.Cancel():
-                self._cancel(order.request_id)
-            case wire.UseThreads():
-                self._compute.use_threads(order.threads)
-            case wire.AskStats():
-                self._channel.send(self._stats())
-            case wire.PrepareInputs():
-                problem = "this model writes text; it does not make embeddings"
-                self._channel.send(
-                    wire.Refused(
-                        request_id=order.request_id, problem=problem, param="model"
-                    )
-                )
-            case wire.Load():
-                raise InternalFaultError("a second model in one process")
-
-    def _prepare(self, order: wire.Prepare) -> wire.Report:
-        try:
-            self._scheduler.check_place(order.request_id)
-            prompt = self._prompter.tokens(
-                order.messages,
-                now=self._clock.now(),
-                check=partial(
-                    check_prompt,
-                    context_tokens=self._limits.context_tokens,
-                    requested=order.sampling.max_tokens,
-                ),
-            )
-            max_new = self._scheduler.prepare(
-                order.request_id,
-                prompt=prompt,
-                sampling=order.sampling,
-                now_s=self._now_s(),
-                tenant=order.tenant,
-                weight=order.weight,
-                priority=order.priority,
-            )
-        except OverloadedError as error:
-            return _overloaded(order.request_id, error.problem)
-        except ContextLengthError as error:
-            return wire.TooLong(
-                request_id=order.request_id,
-                limit_tokens=error.limit_tokens,
-                prompt_tokens=error.prompt_tokens,
-                new_tokens=error.new_tokens,
-            )
-        except (RequestRefusedError, ConflictError) as error:
-            return wire.Refused(
-                request_id=order.request_id,
-                problem=error.problem,
-                param=getattr(error, "param", None),
-            )
+    def accept(self, order: wire.Prepare) -> wire.Prepared:
+        """Hold a place; see ``Desk``."""
+        self._scheduler.check_place(order.request_id)
+        prompt = self._prompter.tokens(
+            order.messages,
+            now=self._clock.now(),
+            check=partial(
+                check_prompt,
+                context_tokens=self._limits.context_tokens,
+                requested=order.sampling.max_tokens,
+            ),
+        )
+        max_new = self._scheduler.prepare(
+            order.request_id,
+            prompt=prompt,
+            sampling=order.sampling,
+            now_s=self.now_s(),
+            tenant=order.tenant,
+            weight=order.weight,
+            priority=order.priority,
+        )
         return wire.Prepared(
             request_id=order.request_id,
             prompt_tokens=len(prompt),
             max_new_tokens=max_new,
         )
 
-    def _cancel(self, request_id: str) -> None:
-        used = self._scheduler.cancel(request_id)
-        if used is not None:
-            self._channel.send(
-                wire.Ended(
-                    request_id=request_id,
-                    prompt_tokens=used[0],
-                    completion_tokens=used[1],
-                )
-            )
+    def compute(self) -> wire.Step | None:
+        """Compute one batch, if there is one, and return what it added to answers."""
+        began_s = self.now_s()
+        progress = self._scheduler.step(began_s)
+        self._scheduler.took(self.now_s() - began_s)
+        return wire.Step(deltas=tuple(map(_delta, progress))) if progress else None
 
-    def _stats(self) -> wire.Stats:
+    def cancel(self, request_id: str) -> wire.Ended | None:
+        """Free the cells of a request; see ``Desk``."""
+        used = self._scheduler.cancel(request_id)
+        if used is None:
+            return None
+        prompt_tokens, completion_tokens = used
+        return wire.Ended(
+            request_id=request_id,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+        )
+
+    def stats(self) -> wire.Stats:
+        """Return the counts of this moment."""
         counts = self._scheduler.counts()
         return wire.Stats(
             pid=os.getpid(),
@@ -195,10 +113,4 @@ def _delta(progress: Progress) -> wire.Delta:
         finish_reason=progress.finish_reason,
         cached_tokens=progress.cached_tokens,
         queued_s=progress.queued_s,
-    )
-
-
-def _overloaded(request_id: str, problem: str) -> wire.Overloaded:
-    return wire.Overloaded(
-        request_id=request_id, problem=problem, retry_after_s=RETRY_AFTER_S
     )
