@@ -1,0 +1,37 @@
+"""Every command of a guide prints what the guide says it prints."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.guides.blocks import guides, parts
+from tests.support.guides.masks import masked
+from tests.support.guides.play import play
+from tests.support.guides.scenes import SCENES
+from tests.support.guides.shell import Shell
+
+GUIDES = guides()
+
+
+@pytest.mark.parametrize("name", sorted(SCENES))
+def test_a_guide_shows_what_the_programs_print(name: str, tmp_path: Path) -> None:
+    text = GUIDES[name]
+    shown = [part.text for part in parts(text) if part.kind == "console"]
+    played = list(play(text, SCENES[name], Shell(tmp_path / "machine")))
+    assert len(played) == len(shown)
+    for block, told in zip(played, shown, strict=True):
+        assert masked(block.text) == masked(told)
+
+
+def test_a_guide_that_shows_output_is_played() -> None:
+    showing = {
+        name
+        for name, text in GUIDES.items()
+        if any(part.kind == "console" for part in parts(text))
+    }
+    assert showing == set(SCENES)
+
+
+def test_every_block_is_of_a_kind_that_is_tested() -> None:
+    kinds = {part.kind for text in GUIDES.values() for part in parts(text)}
+    assert kinds <= {"console", "sh", "toml", "file", "meanwhile", "cedar"}
