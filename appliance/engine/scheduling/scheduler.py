@@ -8,6 +8,7 @@ newest token of every answer, then prompt tokens, shared by tenant
 knows neither llama.cpp nor the clock; it sees a ``Decoder`` and ``now_s``.
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from appliance.engine.scheduling.admission import (
     new_tokens,
 )
 from appliance.engine.scheduling.caches import residents_for
+from appliance.engine.scheduling.counts import Counts, Tally
 from appliance.engine.scheduling.decoder import Decoder, Slice
 from appliance.engine.scheduling.pacing import Pace
 from appliance.engine.scheduling.paths import Paths
@@ -55,30 +57,6 @@ class Progress:
     queued_s: float = 0.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Counts:
-    """How full the engine is, and what it has done so far.
-
-    ``cells_used`` counts what all sequences hold; ``cells_cached`` is the part of
-    it that gives way to the next request, ``cells_reserved`` what is set aside for
-    running ones, used or not.
-    """
-
-    prepared: int
-    waiting: int
-    running: int
-    cells_used: int
-    cells_reserved: int
-    cells_cached: int
-    tokens_decoded: int
-    tokens_prefilled: int
-    tokens_reused: int
-    tokens_drafted: int
-    drafts_kept: int
-    steps: int
-    preemptions: int
-
-
 class Scheduler:
     """All requests of one engine.
 
@@ -110,13 +88,7 @@ class Scheduler:
         self._changed = True
         """Whether somebody may fit who did not before."""
         self._batch: Batch | None = None
-        self._decoded = 0
-        self._prefilled = 0
-        self._reused = 0
-        self._drafted = 0
-        self._kept = 0
-        self._steps = 0
-        self._preemptions = 0
+        self._tally = Tally()
 
     @property
     def busy(self) -> bool:
@@ -221,14 +193,14 @@ class Scheduler:
         self._admit(now_s)
         self._batch = batch = self._planner.plan(tuple(self._running.values()))
         self._changed |= batch.leapt > 0
-        self._reused += batch.leapt
+        self._tally.tokens_reused += batch.leapt
         if not batch.slices:
             return ()
         answers = self._decoder.decode(batch.slices)
         if answers is None:
             self._preempt()
             return ()
-        self._steps += 1
+        self._tally.steps += 1
         by_sequence = {request.sequence: request for request in self._running.values()}
         progress = []
         for part, tokens in zip(batch.slices, answers, strict=True):
@@ -254,13 +226,7 @@ class Scheduler:
             cells_used=self._residents.held_cells + behind,
             cells_reserved=self._residents.taken_cells - cached,
             cells_cached=cached,
-            tokens_decoded=self._decoded,
-            tokens_prefilled=self._prefilled,
-            tokens_reused=self._reused,
-            tokens_drafted=self._drafted,
-            drafts_kept=self._kept,
-            steps=self._steps,
-            preemptions=self._preemptions,
+            done=dataclasses.replace(self._tally),
         )
 
     def _admit(self, now_s: float) -> None:
@@ -304,7 +270,7 @@ class Scheduler:
         request.sequence, request.position = place.sequence, place.reused
         request.reused += place.reused
         request.queued_s = now_s - request.since_s
-        self._reused += place.reused
+        self._tally.tokens_reused += place.reused
         self._running[request.request_id] = request
         self._decoder.open(
             request.sequence,
@@ -319,11 +285,11 @@ class Scheduler:
         right = max(0, kept - 1)
         computed = len(part.tokens) - part.drafts + right
         if request.answering:
-            self._decoded += kept
-            self._drafted += part.drafts
-            self._kept += right
+            self._tally.tokens_decoded += kept
+            self._tally.tokens_drafted += part.drafts
+            self._tally.drafts_kept += right
         else:
-            self._prefilled += computed
+            self._tally.tokens_prefilled += computed
         request.position += computed
         if right < part.drafts:
             self._decoder.cut(request.sequence, tokens=request.position)
@@ -400,7 +366,7 @@ class Scheduler:
         request.expires_s = math.inf
         self._waiting.add(request)
         self._changed = False
-        self._preemptions += 1
+        self._tally.preemptions += 1
 
 
 def _unpaced(limits: Limits) -> Pace:

@@ -1,5 +1,6 @@
 """An engine process whose model writes text."""
 
+import dataclasses
 import os
 from functools import partial
 
@@ -94,13 +95,7 @@ class Service(Desk[wire.Prepare]):
             cells_used=counts.cells_used,
             cells_reserved=counts.cells_reserved,
             cells_cached=counts.cells_cached,
-            tokens_decoded=counts.tokens_decoded,
-            tokens_prefilled=counts.tokens_prefilled,
-            tokens_reused=counts.tokens_reused,
-            tokens_drafted=counts.tokens_drafted,
-            drafts_kept=counts.drafts_kept,
-            steps=counts.steps,
-            preemptions=counts.preemptions,
+            **dataclasses.asdict(counts.done),
             threads=self._compute.threads,
         )
 

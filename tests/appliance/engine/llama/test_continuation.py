@@ -130,4 +130,4 @@ def test_guesses_leave_a_greedy_answer_as_it_is(tmp_path: Path) -> None:
     )
     guessing = Scheduler(guessing_context, limits=limits, pace=eager())
     assert run(guessing, guessing_context, "r", PROMPT, LONG)[0] == expected
-    assert guessing.counts().tokens_drafted > 0
+    assert guessing.counts().done.tokens_drafted > 0

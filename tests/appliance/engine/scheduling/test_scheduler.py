@@ -286,7 +286,7 @@ def test_full_cache_delays_only_the_youngest_and_loses_nothing() -> None:
     bench.decoder.full_next = 1
     bench.step()
     counts = bench.scheduler.counts()
-    assert (counts.running, counts.waiting, counts.preemptions) == (2, 1, 1)
+    assert (counts.running, counts.waiting, counts.done.preemptions) == (2, 1, 1)
     assert bench.scheduler.expire(10**6) == ()
     bench.step()
     assert bench.scheduler.counts().waiting == 1
@@ -316,8 +316,8 @@ def test_callers_with_one_beginning_compute_it_once() -> None:
     bench.finish()
     assert bench.texts == dict.fromkeys((f"r{i}" for i in range(8)), "abcde")
     counts = bench.scheduler.counts()
-    assert counts.tokens_prefilled == 40 + 8 * 2
-    assert counts.tokens_reused == 7 * 40
+    assert counts.done.tokens_prefilled == 40 + 8 * 2
+    assert counts.done.tokens_reused == 7 * 40
     assert {end.cached_tokens for end in bench.ends.values()} == {0, 40}
 
 
@@ -329,7 +329,7 @@ def test_the_next_turn_of_a_conversation_computes_only_what_is_new() -> None:
     bench.ask("next", (*first, *b"abc", 50, 51))
     bench.finish()
     assert bench.ends["next"].cached_tokens == 23
-    assert bench.scheduler.counts().tokens_prefilled == 20 + 2
+    assert bench.scheduler.counts().done.tokens_prefilled == 20 + 2
 
 
 def test_the_last_token_of_a_prompt_is_always_computed() -> None:
@@ -348,7 +348,7 @@ def test_no_tenant_finds_what_another_has_asked() -> None:
     bench.ask("blue", beginning(3, size=20), tenant="blue")
     bench.finish()
     assert bench.ends["blue"].cached_tokens == 0
-    assert bench.scheduler.counts().tokens_reused == 0
+    assert bench.scheduler.counts().done.tokens_reused == 0
 
 
 def test_a_declared_beginning_is_shared_by_all_tenants_and_nothing_behind_it() -> None:
@@ -457,8 +457,11 @@ def test_guesses_change_the_steps_of_an_answer_and_not_its_words() -> None:
     assert plain.texts == guessing.texts
     assert guessing.ends["r"].completion_tokens == 20
     counts = guessing.scheduler.counts()
-    assert counts.drafts_kept > 5
-    assert counts.steps + counts.drafts_kept == plain.scheduler.counts().steps
+    assert counts.done.drafts_kept > 5
+    assert (
+        counts.done.steps + counts.done.drafts_kept
+        == plain.scheduler.counts().done.steps
+    )
 
 
 def test_guesses_never_go_beyond_the_last_token() -> None:
