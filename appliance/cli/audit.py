@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
+from appliance.audit_flow import Carrier, export_ledger
+from appliance.audit_formats.derive import FILES, parse_formats
 from appliance.cli.options import Json, host
 from appliance.cli.output import show
-from appliance.host import tool_name
 from appliance.ledger import status as ledger_status
 from appliance.ledger import verifier
-from appliance.ledger.export import export as export_ledger
 from appliance.ledger.recover import fsck as check_ledger
 from bundleformat.errors import (
     DigestMismatchError,
@@ -67,6 +67,13 @@ FAILURES: dict[int, tuple[type[RefusalError], str]] = {
     ),
 }
 """The verifier's exit statuses in the words of the error tree, and what to do."""
+
+UNPACKING = {
+    Carrier.FOLDER: "",
+    Carrier.TAR: "unpacks it with tar -xf, then ",
+    Carrier.ISO: "mounts it, then ",
+}
+"""What comes before a verification."""
 
 app = typer.Typer(help="The ledger and its proof.", no_args_is_help=True)
 
@@ -131,34 +138,65 @@ def fsck(as_json: Json = False) -> None:
 @app.command()
 def export(
     out: Annotated[Path, typer.Option(help="A folder that does not exist yet.")],
+    formats: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="<list>",
+            help="What is made from the records besides, with commas: "
+            "csv, xlsx, ocsf, syslog, html.",
+        ),
+    ] = "jsonl",
+    tar: Annotated[
+        bool, typer.Option("--tar", help="Write one tar archive instead.")
+    ] = False,
+    iso: Annotated[
+        bool,
+        typer.Option("--iso", help="Write one ISO 9660 image instead; needs xorriso."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write the ledger and a stand-alone verifier to a folder for the auditor."""
-    opened = host()
-    made = export_ledger(
-        opened.database,
-        out,
-        log=opened.log,
-        signer=opened.signer,
-        now=opened.clock.now(),
-        tool=tool_name(),
-    )
+    """Write the ledger and a stand-alone verifier to a folder for the auditor.
+
+    records.jsonl is the evidence; other formats are made from it for convenience.
+    """
+    chosen = parse_formats(formats)
+    carrier = _carrier(tar=tar, iso=iso)
+    made = export_ledger(host(), out, formats=chosen, carrier=carrier)
+    checked = {
+        Carrier.FOLDER: str(made.folder),
+        Carrier.TAR: made.folder.stem,
+        Carrier.ISO: "MOUNT",
+    }[carrier]
     value = {
         "folder": str(made.folder),
         "origin": made.origin,
         "vkey": made.vkey,
         "size": made.size,
         "root": made.root.hex(),
+        "derived": [FILES[each] for each in chosen],
     }
     lines = (
         f"wrote {made.size} records to {made.folder}",
         f"root {made.root.hex()}",
         (
-            "the auditor checks it with: python -I verify.py "
-            f"{shlex.quote(str(made.folder))} --key {shlex.quote(made.vkey)}"
+            f"the auditor {UNPACKING[carrier]}checks it with: python -I verify.py "
+            f"{shlex.quote(checked)} --key {shlex.quote(made.vkey)}"
         ),
     )
     show(value, lines, as_json=as_json)
+
+
+def _carrier(*, tar: bool, iso: bool) -> Carrier:
+    if tar and iso:
+        raise UsageError(
+            "an export is one file of one kind",
+            where="--tar, --iso",
+            hint="Name one of the two; export again for the other.",
+        )
+    if iso:
+        return Carrier.ISO
+    return Carrier.TAR if tar else Carrier.FOLDER
 
 
 @app.command()

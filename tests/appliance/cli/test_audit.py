@@ -2,11 +2,15 @@
 
 import json
 import shlex
+import shutil
+import subprocess
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from appliance.audit_media.iso_image import find_xorriso
 from appliance.cli import main
 from appliance.clock import SystemClock
 from appliance.commission_flow import initialise_trust
@@ -113,3 +117,96 @@ def test_a_finding_says_what_to_do(
     status, error = refusal(exported, capsys, str(shorter))
     assert (status, error["code"], error["where"]) == (3, "rollback", str(shorter))
     assert error["hint"].startswith("Copy the export again")
+
+
+def test_a_format_that_does_not_exist_leaves_no_export_and_no_record(
+    home: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    folder = tmp_path / "out"
+    export = ("audit", "export", "--out", str(folder), "--format", "csv,pdf")
+    assert main(["--home", str(home), *export]) == 2
+    assert "--format" in capsys.readouterr().err
+    assert not folder.exists()
+    main(["--home", str(home), "audit", "status", "--json"])
+    assert json.loads(capsys.readouterr().out)["size"] == 2
+
+
+def test_every_format_travels_with_the_records_and_passes_verification(
+    home: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    folder = tmp_path / "out"
+    formats = "csv,xlsx,ocsf,syslog,html"
+    export = ("audit", "export", "--out", str(folder), "--format", formats, "--json")
+    assert main(["--home", str(home), *export]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert len(made["derived"]) == 5
+    assert {*verifier.FILES, *made["derived"]} == {p.name for p in folder.iterdir()}
+    verdict = verifier.verify(folder, key=made["vkey"])
+    assert verdict.status == verifier.OK
+    assert any("made for convenience" in gap for gap in verdict.not_proved)
+    (folder / "report.html").write_bytes(b"<p>Nothing was ever refused.</p>")
+    assert verifier.verify(folder, key=made["vkey"]).status == verifier.RECORD
+
+
+def test_an_export_is_one_file_of_one_kind(
+    home: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    out = tmp_path / "out"
+    both = ("audit", "export", "--out", str(out), "--tar", "--iso")
+    assert main(["--home", str(home), *both]) == 2
+    assert "--tar, --iso" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_an_image_without_xorriso_is_refused_before_the_record(
+    home: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    out = tmp_path / "out.iso"
+    assert (
+        main(["--home", str(home), "audit", "export", "--out", str(out), "--iso"]) == 3
+    )
+    assert "missing: xorriso" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    main(["--home", str(home), "audit", "status", "--json"])
+    assert json.loads(capsys.readouterr().out)["size"] == 2
+
+
+def test_an_archive_holds_an_export_that_verifies_and_replaces_nothing(
+    home: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    out = tmp_path / "june.tar"
+    export = ("audit", "export", "--out", str(out), "--tar", "--format", "csv")
+    assert main(["--home", str(home), *export]) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.startswith("the auditor unpacks it with tar -xf, then checks it with: ")
+    *_, folder, _, key = shlex.split(said.partition(": ")[2])
+    with tarfile.open(out) as archive:
+        archive.extractall(tmp_path / "there", filter="data")
+    unpacked = tmp_path / "there" / folder
+    assert verifier.verify(unpacked, key=key).status == verifier.OK
+    assert (unpacked / "records.csv").exists()
+    before = out.read_bytes()
+    assert main(["--home", str(home), *export]) == 3
+    assert out.read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"home", "june.tar", "there"}
+
+
+@pytest.mark.skipif(
+    shutil.which("xorriso") is None,
+    reason="xorriso is not installed: apt-get install xorriso",
+)
+def test_an_image_holds_an_export_that_verifies(
+    home: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    out = tmp_path / "june.iso"
+    export = ("audit", "export", "--out", str(out), "--iso", "--json")
+    assert main(["--home", str(home), *export]) == 0
+    key = json.loads(capsys.readouterr().out)["vkey"]
+    there = tmp_path / "there"
+    subprocess.run(
+        [find_xorriso(), "-osirrox", "on", "-indev", out, "-extract", "/", there],
+        check=True,
+        capture_output=True,
+    )
+    assert verifier.verify(there, key=key).status == verifier.OK

@@ -1,0 +1,1 @@
+"""The ledger's records in the formats that other programs and people read."""
