@@ -1,6 +1,7 @@
 """Every command of a guide prints what the guide says it prints."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,9 +12,18 @@ from tests.support.guides.scenes import SCENES
 from tests.support.guides.shell import Shell
 
 GUIDES = guides()
+SLOW = frozenset({"bare-host"})
+"""Guides that run pip; what it does is tested in ``tests/bundler/installer``, too."""
 
 
-@pytest.mark.parametrize("name", sorted(SCENES))
+def scenes() -> list[Any]:
+    return [
+        pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
+        for name in sorted(SCENES)
+    ]
+
+
+@pytest.mark.parametrize("name", scenes())
 def test_a_guide_shows_what_the_programs_print(name: str, tmp_path: Path) -> None:
     text = GUIDES[name]
     shown = [part.text for part in parts(text) if part.kind == "console"]
@@ -34,4 +44,4 @@ def test_a_guide_that_shows_output_is_played() -> None:
 
 def test_every_block_is_of_a_kind_that_is_tested() -> None:
     kinds = {part.kind for text in GUIDES.values() for part in parts(text)}
-    assert kinds <= {"console", "sh", "toml", "file", "meanwhile", "cedar"}
+    assert kinds <= {"console", "sh", "toml", "cedar", "file", "meanwhile", "played"}

@@ -4,8 +4,9 @@ A ``console`` block is played: lines that begin with ``$`` are commands, the lin
 after them what they print, the exit status at the end where it is not 0. A block
 after ``<!-- file: NAME -->`` is written to that file. ``<!-- meanwhile: NAME -->``
 does what no command of the guide does: somebody puts in another disc, a bit flips.
-A ``sh`` block is not played, because it needs a network, a token or a drive; its
-commands are checked against the programs.
+A ``sh`` block shows commands without their output. After ``<!-- played: quietly -->``
+they are played, and must work; else they need a network, a token or a drive, and are
+only checked against the programs.
 """
 
 import re
@@ -18,7 +19,7 @@ GUIDES: Final = Path(__file__).resolve().parents[3] / "docs" / "guides"
 """Where the guides lie."""
 
 _PART = re.compile(
-    r"^<!-- (?P<deed>file|meanwhile): (?P<name>[\w./-]+) -->\n"
+    r"^<!-- (?P<deed>file|meanwhile|played): (?P<name>[\w./-]+) -->\n"
     r"|^```(?P<language>\w+)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
@@ -29,7 +30,8 @@ class Part:
     """What a guide shows in one place, or what happens there.
 
     Attributes:
-        kind: ``console``, ``sh``, ``toml`` and so on; or ``file`` or ``meanwhile``.
+        kind: ``console``, ``sh``, ``toml`` and so on; or ``file``, ``meanwhile`` or
+            ``played``.
         text: What is shown, or the name of the file or of what happens.
         span: Where the text stands in the guide.
     """
@@ -81,13 +83,19 @@ def commands(block: str) -> Iterator[Command]:
         yield Command(typed=found[0].rstrip("\n"), printed=piece[found.end() :])
 
 
+def lines(block: str) -> Iterator[str]:
+    """Yield the commands of a ``sh`` block."""
+    for line in block.replace("\\\n", " ").splitlines():
+        if line.partition("  #")[0].strip():
+            yield line.partition("  #")[0].strip()
+
+
 def commands_told(text: str) -> Iterator[str]:
     """Yield every command line of our programs that a guide names anywhere."""
     for part in parts(text):
         if part.kind == "console":
             yield from (each.line for each in commands(part.text))
         elif part.kind == "sh":
-            joined = part.text.replace("\\\n", " ")
-            yield from (line.partition("  #")[0] for line in joined.splitlines())
+            yield from lines(part.text)
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     yield from re.findall(r"`((?:sallyport|sallyport-bundler) [^`]+)`", prose)

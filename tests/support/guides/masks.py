@@ -8,12 +8,16 @@ from tests.support.narration import masked as masked_as_in_the_readme
 MASKS: Final = (
     (r"[\d,]+ are free", "FREE are free"),
     (r"files of [\d,]+ free", "files of FREE free"),
+    (r"\b[0-9a-f]{48}…", "SHA256…"),
+    (r"( [0-9a-f]{4}){8}$", " DIGITS"),
+    (r"(provenance \S+) +\d+ bytes", r"\1  SIZE"),
     (r"operator_uid +\d+", "operator_uid UID"),
 )
 
 
 def masked(text: str) -> str:
     """Return ``text`` without what differs."""
+    text = masked_as_in_the_readme(text)
     for pattern, name in MASKS:
-        text = re.sub(pattern, name, text)
-    return masked_as_in_the_readme(text)
+        text = re.sub(pattern, name, text, flags=re.MULTILINE)
+    return text

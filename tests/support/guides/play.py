@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from tests.support.guides.blocks import Command, Part, commands, parts
+from tests.support.guides.blocks import Command, Part, commands, lines, parts
 from tests.support.guides.shell import Shell
 
 Deed = Callable[[Shell], None]
@@ -34,18 +34,19 @@ def play(text: str, scene: Scene, shell: Shell) -> Iterator[Played]:
     """Play a guide in a scratch folder, block by block."""
     shell.desk.mkdir(parents=True)
     scene.prepare(shell)
-    name = ""
+    before = Part(kind="", text="", span=(0, 0))
     for part in parts(text):
         if part.kind == "meanwhile":
             scene.deeds[part.text](shell)
-        elif part.kind == "file":
-            name = part.text
-        elif name:
-            (shell.desk / name).write_text(part.text, encoding="utf-8")
-            name = ""
+        elif before.kind == "file":
+            (shell.desk / before.text).write_text(part.text, encoding="utf-8")
+        elif before.kind == "played":
+            for line in lines(part.text):
+                shell.does(shell.typed(line))
         elif part.kind == "console":
             played = (_run(each, shell) for each in commands(part.text))
             yield Played(part=part, commands=tuple(played))
+        before = part
 
 
 def _run(command: Command, shell: Shell) -> Command:

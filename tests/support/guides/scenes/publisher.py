@@ -1,11 +1,15 @@
 """A connected machine beside the scene, where bundles come from."""
 
+import functools
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bundler.signing.keys import create_key
+from bundler.signing.passphrase import Passphrases
 from tests.support.gguf_writer import TinyModel, write_model
-from tests.support.guides.shell import Shell
+from tests.support.guides.shell import PASSPHRASE, Shell
 
 SIGN = "--release-key keys/release.key --bundler-key keys/bundler.key"
 """What signs a bundle of ``new_publisher``."""
@@ -22,17 +26,42 @@ review_by = "2030-06-30"
 """
 
 
+def hand_out(shell: Shell, *names: str) -> None:
+    """Put key pairs into ``keys``, as ``keygen`` makes them."""
+    (shell.desk / "keys").mkdir(parents=True, exist_ok=True)
+    for name in names:
+        for ending, data in _key_pair(name).items():
+            path = shell.desk / "keys" / f"{name}{ending}"
+            path.touch(mode=0o600)
+            path.write_bytes(data)
+
+
+@functools.cache
+def _key_pair(name: str) -> Mapping[str, bytes]:
+    """Make a key pair once in a process: stretching a passphrase takes its time."""
+    with tempfile.TemporaryDirectory() as folder:
+        pair = create_key(
+            Path(folder) / name, Passphrases(file=None, ask=lambda _: PASSPHRASE)
+        )
+        paths = (pair.private_path, pair.public_path)
+        return {path.suffix: path.read_bytes() for path in paths}
+
+
 def new_publisher(scene: Shell, *, days: int) -> Shell:
     """Return a machine with four keys and a root, whose clock is ``days`` back."""
     press = Shell(scene.root / "elsewhere", days=days)
-    for key in ("root", "release", "bundler", "compliance"):
-        press.does(f"sallyport-bundler keygen keys/{key}")
+    make_root_of(press)
+    return press
+
+
+def make_root_of(press: Shell) -> None:
+    """Put four keys and a root on a machine."""
+    hand_out(press, "root", "release", "bundler", "compliance")
     press.does(
         "sallyport-bundler root init --channel main --out root"
         " --root-key keys/root.key --release-key keys/release.pub"
         " --bundler-key keys/bundler.pub --compliance-key keys/compliance.pub"
     )
-    return press
 
 
 def write_spec(press: Shell, version: int, models: Sequence[tuple[str, int]]) -> str:
