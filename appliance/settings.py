@@ -159,6 +159,13 @@ class EngineSettings(_Section):
             "the room, auto lets `model calibrate` choose"
         ),
     ] = "f16"
+    cache_layout: Annotated[
+        Literal["auto", "shared"],
+        Field(
+            description="auto: each running request has a part of the cache where the "
+            "cells are enough for a whole context of each; shared: never"
+        ),
+    ] = "auto"
     flash_attention: Annotated[
         Literal["on", "off", "auto"],
         Field(

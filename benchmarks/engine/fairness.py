@@ -22,7 +22,9 @@ SLOTS = 16
 
 def run(plan: Plan) -> Result:
     """Measure the light team alone and beside the heavy one, in turns."""
-    load = Load(model=small_model(plan.scratch), slots=SLOTS, cells=16_384)
+    load = Load(
+        model=small_model(plan.scratch), slots=SLOTS, cells=16_384, spare_slots=1
+    )
     requests = max(4, plan.amount(LIGHT_REQUESTS))
     seeds = itertools.count()
     with sallyport(plan.scratch / "ours", load) as server:

@@ -14,14 +14,16 @@ from benchmarks.report import Figure, Result
 USERS = 4
 CELLS = 8_192
 TOKENS = 400
-WORDS = 1_600
+WORDS = 640
 """Words that make about three thousand tokens, of which the cache holds two."""
 
 
 def run(plan: Plan) -> Result:
     """Measure both servers in turns, with a cache that all requests share."""
     found = peers()
-    load = Load(model=small_model(plan.scratch), slots=USERS, cells=CELLS)
+    load = Load(
+        model=small_model(plan.scratch), slots=USERS, cells=CELLS, context_tokens=CELLS
+    )
     counter = iter(range(1_000_000))
 
     def measure(server: Server, name: str) -> Mapping[str, float]:

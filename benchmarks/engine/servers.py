@@ -47,6 +47,8 @@ class Load:
         slots: Requests that run at once.
         cells: Cells of the cache, for all of them together.
         threads: Compute threads.
+        context_tokens: Tokens of one request; 0 is an equal part of the cells.
+        spare_slots: Requests besides, of teams of whom none runs; ours alone.
         extra: Lines for our settings file, below ``[engine]``.
     """
 
@@ -54,6 +56,8 @@ class Load:
     slots: int
     cells: int
     threads: int = 1
+    context_tokens: int = 0
+    spare_slots: int = 0
     extra: str = ""
 
 
@@ -62,7 +66,8 @@ def sallyport(folder: Path, load: Load) -> Iterator[Server]:
     """Our whole server: HTTP, keys, policy, ledger, engine process."""
     settings = (
         f"[engine]\nthreads = {load.threads}\ncells = {load.cells}\n"
-        f"context_tokens = {min(load.cells, 16_384)}\nsequences = {load.slots}\n"
+        f"context_tokens = {load.context_tokens or load.cells // load.slots}\n"
+        f"sequences = {load.slots}\nspare_sequences = {load.spare_slots}\n"
         f"queued_requests = 64\n{load.extra}"
     )
     folder.mkdir(parents=True, exist_ok=True)

@@ -58,7 +58,7 @@ def _run(plan: Plan, found: Peers, model: Path, *, name: str) -> Result:
     # matplotlib comes with `.[bench]` alone: missed here, before anything is measured
     from benchmarks.engine.plot import plot_users  # noqa: PLC0415
 
-    load = Load(model=model, slots=SLOTS, cells=CELLS, extra="spare_sequences = 0\n")
+    load = Load(model=model, slots=SLOTS, cells=CELLS)
     tokens = max(24, plan.amount(TOKENS))
     with (
         sallyport(plan.scratch / "ours", load) as ours,
@@ -81,7 +81,8 @@ def _order(number: int) -> tuple[int, ...]:
 
 def _point(bench: Bench, *, users: int, seed: int) -> Point:
     """Measure each program once with that many users."""
-    prompts = [prompt(PROMPT_WORDS, seed=1_000 * seed + user) for user in range(users)]
+    first = 100_000 * seed + 1_000 * users
+    prompts = [prompt(PROMPT_WORDS, seed=first + user) for user in range(users)]
     values: dict[str, float] = {"floor": _floor(bench, users)}
     for server, name in ((bench.ours, "ours"), (bench.theirs, "theirs")):
         seen = asyncio.run(crowd(server, prompts, tokens=bench.tokens))

@@ -26,6 +26,7 @@ class FakeDecoder:
         sequences: int,
         batch_tokens: int,
         shares: bool = True,
+        parted: bool = False,
         alphabet: int = 26,
     ) -> None:
         self.cells = cells
@@ -33,6 +34,7 @@ class FakeDecoder:
         self.batch_tokens = batch_tokens
         self.outputs = sequences
         self.shares = shares
+        self.part_cells = cells // sequences if parted else cells
         self.alphabet = alphabet
         self.held: dict[int, list[tuple[int, int]]] = {}
         """The cells of each sequence in order, each with its number and token."""
@@ -76,6 +78,7 @@ class FakeDecoder:
 
     def share(self, source: int, target: int, *, begin: int, end: int) -> None:
         assert self.shares
+        assert self.part_cells == self.cells, "parts have no cells in common"
         assert source != target
         mine = self.held.setdefault(target, [])
         theirs = self.held[source][begin:end]
@@ -84,6 +87,11 @@ class FakeDecoder:
         own = [token for _, token in mine[begin:end]]
         assert own == [token for _, token in theirs][: len(own)], "other tokens"
         mine[begin:end] = theirs
+
+    def copy(self, source: int, target: int) -> None:
+        assert self.part_cells < self.cells, "cells of a common cache are shared"
+        assert source != target
+        self.held[target] = [self._cell(token) for token in self.tokens(source)]
 
     def cut(self, sequence: int, *, tokens: int) -> None:
         assert self.shares
@@ -125,6 +133,7 @@ class FakeDecoder:
         cells = self.held[part.sequence]
         assert part.position == len(cells), "a position is skipped or repeated"
         cells.extend(self._cell(token) for token in part.tokens)
+        assert len(cells) <= self.part_cells, "a part overflows"
         if not part.wants_token:
             return ()
         length = cells[0][1]

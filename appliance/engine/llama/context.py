@@ -51,6 +51,8 @@ class Context:
         self._outputs_max = parameters.outputs
         self._samplers: dict[int, Sampler] = {}
         self._batch = Batch(parameters.batch_tokens)
+        self._copied: set[int] = set()
+        """Sequences whose cells llama.cpp will copy when it decodes the next batch."""
 
     @property
     def vocabulary_size(self) -> int:
@@ -111,6 +113,12 @@ class Context:
         native.llama_memory_seq_rm(self._memory, target, begin, end)
         native.llama_memory_seq_cp(self._memory, source, target, begin, end)
 
+    def copy(self, source: int, target: int) -> None:
+        """Give ``target`` all that ``source`` holds, in cells of its own."""
+        native.llama_memory_seq_rm(self._memory, target, -1, -1)
+        native.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+        self._copied.add(source)
+
     def cut(self, sequence: int, *, tokens: int) -> None:
         """Free the cells of ``sequence`` behind its first ``tokens`` ones."""
         native.llama_memory_seq_rm(self._memory, sequence, tokens, -1)
@@ -123,7 +131,10 @@ class Context:
         return bytes(memoryview(buffer)[:written])
 
     def restore(self, sequence: int, state: bytes) -> bool:
-        """Give an empty ``sequence`` a saved state; False if there is no room."""
+        """Give an empty ``sequence`` a saved state; False if that cannot be now."""
+        if sequence in self._copied:
+            # It would be written at once, over what is yet to be copied.
+            return False
         buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
         read = native.llama_state_seq_set_data(
             self._handle, buffer, len(state), sequence
@@ -141,6 +152,7 @@ class Context:
             raise EngineUnavailableError("a batch asks for more outputs than allowed")
         ends = self._batch.fill(slices)
         answer = native.llama_decode(self._handle, self._batch.native)
+        self._copied.clear()
         if answer == _NO_CELLS:
             return None
         if answer != _OK:

@@ -70,6 +70,7 @@ def parameters_for(order: wire.Load, limits: Limits) -> Parameters:
         flash_attention=order.flash_attention,
         gpu_layers=order.gpu_layers,
         mapped=order.mapped,
+        unified=not limits.parted,
     )
 
 

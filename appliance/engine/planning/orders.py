@@ -57,6 +57,7 @@ def _limits(settings: EngineSettings) -> Limits:
         default_max_tokens=settings.default_max_tokens,
         spare_sequences=settings.spare_sequences,
         cached_sequences=settings.cached_sequences,
+        parted=settings.cache_layout == "auto",
         draft_tokens=settings.draft_tokens,
         spill_bytes=settings.spill_bytes,
         input_tokens=settings.input_tokens,

@@ -109,7 +109,8 @@ async def find_fitting(order: Load, measure: Measure, check: Check) -> Load | No
 
 def limited(order: Load, **changes: int) -> Load:
     """Return ``order`` with ``changes`` to its limits."""
-    return replace(order, limits=dataclasses.replace(order.limits, **changes))
+    limits = dataclasses.replace(order.limits, **changes)  # type: ignore[arg-type]  # only numbers are changed
+    return replace(order, limits=limits)
 
 
 def rounded_up(cells: int) -> int:

@@ -1,9 +1,11 @@
 """Who may enter: the arithmetic of contexts, cells and places.
 
-Cells are fungible in a unified cache (a hole of one cell is as good as any
+Cells are fungible in a common cache (a hole of one cell is as good as any
 other), so a request that has ``prompt + max_new`` cells set aside can always
-finish. The batch may therefore never find the cache full; that is the whole
-reason for reserving. Pure values, no clock.
+finish. Where there are cells enough for a whole context of every request that
+runs, each gets a part of its own, and may use all of it. The batch may therefore
+never find the cache full; that is the whole reason for reserving. Pure values, no
+clock.
 """
 
 import dataclasses
@@ -33,6 +35,8 @@ class Limits:
         spill_bytes: Memory for sequences that had to leave the cache.
         spill_tokens: Shortest sequence worth keeping there, and shortest gain
             worth bringing one back.
+        parted: Whether each sequence has a part of the cache, as long as a context;
+            before ``fit`` whether it may have.
         input_tokens: Tokens of one text that is made a vector, and of a batch.
         request_tokens: Tokens of all such texts of one request.
     """
@@ -49,6 +53,7 @@ class Limits:
     draft_tokens: int = 0
     spill_bytes: int = 0
     spill_tokens: int = 128
+    parted: bool = False
     input_tokens: int = 512
     request_tokens: int = 300_000
 
@@ -78,6 +83,9 @@ class Limits:
         return min(self.context_tokens, self.cells // 8) if self.spare_sequences else 0
 
 
+PART_CELLS = 256
+"""What the part of a sequence is a multiple of. Source: llama-context.cpp."""
+
 REHEARSED_TOKENS = 32
 """Size of the batch that tells how fast a host is; also the smallest batch size."""
 
@@ -94,17 +102,22 @@ def fit(limits: Limits, *, trained_tokens: int, shares: bool) -> Limits:
     A request can hold neither more than the model was trained for nor more than
     the cache has; half of each batch is kept for prompts. Where sequences cannot
     hold cells in common (``shares`` False), each costs memory of its own, so ended
-    ones stay only in place of running ones, and nothing is guessed.
+    ones stay only in place of running ones, and nothing is guessed. The same is
+    true of parts of a cache, but for the guesses.
     """
-    sequences = max(1, min(limits.sequences, limits.batch_tokens // 2))
-    return dataclasses.replace(
+    fitted = dataclasses.replace(
         limits,
         context_tokens=min(limits.context_tokens, limits.cells, trained_tokens),
-        sequences=sequences,
+        sequences=max(1, min(limits.sequences, limits.batch_tokens // 2)),
         spare_sequences=min(limits.spare_sequences, limits.batch_tokens // 2),
         cached_sequences=limits.cached_sequences if shares else 0,
         draft_tokens=limits.draft_tokens if shares else 0,
     )
+    part = -(-fitted.context_tokens // PART_CELLS) * PART_CELLS
+    parts = part * fitted.running
+    if not (limits.parted and shares and fitted.running > 1 and parts <= limits.cells):
+        return dataclasses.replace(fitted, parted=False)
+    return dataclasses.replace(fitted, cells=parts, cached_sequences=0)
 
 
 def least_tokens(size_bytes: int, *, longest_token_bytes: int | None) -> int:

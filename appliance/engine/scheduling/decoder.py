@@ -67,6 +67,13 @@ class Decoder(Protocol):
         Cells that ``target`` held there are freed. Costs no cell.
         """
 
+    def copy(self, source: int, target: int) -> None:
+        """Give ``target`` all that ``source`` holds, in cells of its own.
+
+        For sequences with a part of the cache each. Cells that ``target`` held
+        before are freed.
+        """
+
     def cut(self, sequence: int, *, tokens: int) -> None:
         """Free the cells of ``sequence`` behind its first ``tokens`` ones."""
 
@@ -74,7 +81,7 @@ class Decoder(Protocol):
         """Return the state of ``sequence`` as bytes of this process's memory."""
 
     def restore(self, sequence: int, state: bytes) -> bool:
-        """Give an empty ``sequence`` a saved state; False if there is no room."""
+        """Give an empty ``sequence`` a saved state; False if that cannot be now."""
 
     def decode(self, slices: Sequence[Slice]) -> Sequence[Sequence[int]] | None:
         """Run one batch and return each slice's next tokens.

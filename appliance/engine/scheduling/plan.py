@@ -76,6 +76,8 @@ class Planner:
             for each in leading
             if given.get(each.request_id)
         ]
+        # Parts of a cache are computed at once where they follow on each other.
+        slices.sort(key=lambda part: part.sequence)
         return Batch(
             slices=tuple(slices),
             answers=len(answers) + sum(map(len, drafts.values())),

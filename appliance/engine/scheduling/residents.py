@@ -7,8 +7,8 @@ never exceed the cache is
 
     cells of all sequences, each counted once + what running ones may still add
 
-How much sequences can have in common depends on the model: see
-``shared_residents.py`` and ``whole_residents.py``.
+How much sequences can have in common depends on the model and on the cache: see
+``shared_residents.py``, ``whole_residents.py`` and ``parted_residents.py``.
 """
 
 from collections.abc import Sequence

@@ -51,10 +51,11 @@ def test_an_answer_from_shared_cells_is_word_for_word_the_same() -> None:
         assert first == (ANSWER, 0)
         assert again == (ANSWER, 12)
 
-    with_engine(run)
+    with_engine(run, cache_layout="shared")
 
 
-def test_many_callers_compute_one_system_prompt_once() -> None:
+@pytest.mark.parametrize("layout", ["auto", "shared"])
+def test_many_callers_compute_one_system_prompt_once(layout: str) -> None:
     async def run(engine: EngineSupervisor) -> None:
         tickets = [
             await engine.prepare(
@@ -77,7 +78,7 @@ def test_many_callers_compute_one_system_prompt_once() -> None:
         assert [text for text, _ in answers] == [text for text, _ in alone]
         assert stats.preemptions == 0
 
-    with_engine(run)
+    with_engine(run, cache_layout=layout)
 
 
 def test_another_team_never_finds_what_a_team_has_asked() -> None:

@@ -1,5 +1,6 @@
 """A sequence that goes on where another ended says what a fresh one would say."""
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -26,6 +27,7 @@ LIMITS = Limits(
     spill_bytes=2**24,
     spill_tokens=16,
 )
+PARTED = dataclasses.replace(LIMITS, cells=3 * 512, spill_bytes=0, parted=True)
 PROMPT = tuple(range(20, 110))
 GREEDY = Sampling(temperature=0, max_tokens=24)
 LONG = Sampling(temperature=0, max_tokens=250)
@@ -50,12 +52,18 @@ class Recorder(Context):
         return False
 
 
-def scheduler_of(path: Path, *, cells: int = 1_024) -> tuple[Scheduler, Recorder]:
+def scheduler_of(path: Path, *, limits: Limits = LIMITS) -> tuple[Scheduler, Recorder]:
+    fitted = fit(limits, trained_tokens=400, shares=True)
     parameters = Parameters(
-        cells=cells, sequences=5, outputs=5, batch_tokens=64, threads=1
+        cells=fitted.cells,
+        sequences=fitted.resident_sequences,
+        outputs=fitted.resident_sequences,
+        batch_tokens=64,
+        threads=1,
+        unified=not fitted.parted,
     )
     model = Model(str(path), parameters=parameters)
-    limits = fit(LIMITS, trained_tokens=400, shares=model.shares_cells)
+    limits = fit(limits, trained_tokens=400, shares=model.shares_cells)
     context = Recorder(model, parameters)
     return Scheduler(context, limits=limits), context
 
@@ -91,6 +99,54 @@ def test_the_next_turn_continues_and_says_the_same(name: str, tmp_path: Path) ->
     assert cached == len(PROMPT) + len(first) - 1
     fresh, fresh_context = scheduler_of(path)
     assert run(fresh, fresh_context, "only", turn) == (continued, 0)
+
+
+def say(scheduler: Scheduler, name: str, prompt: tuple[int, ...]) -> tuple[str, int]:
+    """Return an answer, beside whatever runs, and what was not computed for it."""
+    scheduler.prepare(name, prompt=prompt, sampling=GREEDY, now_s=0)
+    scheduler.start(name)
+    text = ""
+    while True:
+        for progress in scheduler.step():
+            if progress.request_id == name:
+                text += progress.text
+                if progress.finish_reason is not None:
+                    return text, progress.cached_tokens
+
+
+@pytest.mark.parametrize("name", ["llama", "phi3", "deepseek2"])
+def test_what_is_copied_from_another_part_says_the_same(
+    name: str, tmp_path: Path
+) -> None:
+    path = write_model(tmp_path / "m.gguf", family(name))
+    turn = (*PROMPT, *range(30, 60))
+    expected, cached = say(scheduler_of(path)[0], "only", turn)
+    assert cached == 0
+    scheduler, _ = scheduler_of(path, limits=PARTED)
+    scheduler.prepare("long", prompt=PROMPT, sampling=LONG, now_s=0)
+    scheduler.start("long")
+    for _ in range(4):
+        scheduler.step()
+    # From one that runs, in place, and from one that has ended.
+    assert say(scheduler, "first", turn) == (expected, len(PROMPT))
+    assert say(scheduler, "again", turn) == (expected, len(turn) - 1)
+    scheduler.prepare("beside", prompt=turn, sampling=LONG, now_s=0)
+    scheduler.start("beside")
+    assert say(scheduler, "third", turn) == (expected, len(turn) - 1)
+    assert scheduler.counts().running == 2
+    assert scheduler.counts().done.preemptions == 0
+
+
+def test_prompts_that_begin_alike_are_computed_once_and_copied(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "m.gguf", family("llama"))
+    scheduler, _ = scheduler_of(path, limits=PARTED)
+    for number in range(3):
+        prompt = (*PROMPT, 40 + number, *range(30, 50))
+        scheduler.prepare(f"{number}", prompt=prompt, sampling=GREEDY, now_s=0)
+        scheduler.start(f"{number}")
+    while scheduler.busy:
+        scheduler.step()
+    assert scheduler.counts().done.tokens_reused == 2 * len(PROMPT)
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma3", "mamba", "granitehybrid"])

@@ -40,6 +40,7 @@ SHAPES: dict[str, dict[str, object]] = {
     "more outputs": {"outputs": 64},
     "no flash attention": {"flash_attention": "off"},
     "rounded cache": {"cache_type": "q8_0"},
+    "parts": {"unified": False},
 }
 
 
@@ -115,8 +116,11 @@ def test_a_prediction_is_what_the_loaded_engine_reports(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", GENERATING)
-def test_a_full_cache_takes_no_more_than_was_predicted(name: str) -> None:
-    check_full_cache(name, parameters(cells=1_024))
+@pytest.mark.parametrize("unified", [True, False])
+def test_a_full_cache_takes_no_more_than_was_predicted(
+    name: str, *, unified: bool
+) -> None:
+    check_full_cache(name, parameters(cells=2_048, unified=unified))
 
 
 @pytest.mark.slow

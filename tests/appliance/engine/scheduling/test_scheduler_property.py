@@ -4,6 +4,7 @@ The fake decoder fails the test when cells, batch, outputs or positions break, w
 a sequence has a hole, and when cells of other tokens are shared.
 """
 
+import dataclasses
 import math
 import random
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from appliance.engine.port import Sampling
-from appliance.engine.scheduling.admission import Limits, fit
+from appliance.engine.scheduling.admission import PART_CELLS, Limits, fit
 from appliance.engine.scheduling.pacing import Pace
 from appliance.engine.scheduling.scheduler import Scheduler
 from appliance.errors import ContextLengthError, OverloadedError
@@ -42,12 +43,14 @@ class Requests(RuleBasedStateMachine):
     """Random arrivals, starts, cancellations, expiries, steps and broken batches."""
 
     shares = True
+    limits = LIMITS
 
     def __init__(self) -> None:
         super().__init__()
-        self.limits = fit(LIMITS, trained_tokens=99, shares=self.shares)
+        self.limits = fit(self.limits, trained_tokens=99, shares=self.shares)
         self.decoder = FakeDecoder(
-            cells=60,
+            cells=self.limits.cells,
+            parted=self.limits.parted,
             sequences=self.limits.resident_sequences,
             batch_tokens=12,
             shares=self.shares,
@@ -191,7 +194,7 @@ class Requests(RuleBasedStateMachine):
         counts = self.scheduler.counts()
         assert self.decoder.used == counts.cells_used
         taken = counts.cells_reserved + counts.cells_cached
-        assert counts.cells_used <= taken <= LIMITS.cells
+        assert counts.cells_used <= taken <= self.limits.cells
         assert counts.prepared == len(self.prepared)
         assert counts.waiting + counts.running == len(self.live)
         assert counts.running == len(self.decoder.open_samplers)
@@ -212,15 +215,23 @@ class WholeRequests(Requests):
     shares = False
 
 
+class PartedRequests(Requests):
+    """The same where each sequence has a part of the cache."""
+
+    limits = dataclasses.replace(LIMITS, cells=4 * PART_CELLS, parted=True)
+
+
 BOUNDS = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 TestRequests = Requests.TestCase
 TestRequests.settings = BOUNDS
 TestWholeRequests = WholeRequests.TestCase
 TestWholeRequests.settings = BOUNDS
+TestPartedRequests = PartedRequests.TestCase
+TestPartedRequests.settings = BOUNDS
 
 
-@pytest.mark.parametrize("kind", [Requests, WholeRequests])
+@pytest.mark.parametrize("kind", [Requests, WholeRequests, PartedRequests])
 def test_promises_hold_in_a_long_and_busy_life(kind: type[Requests]) -> None:
     """A life long enough that sequences are shared, spilled and brought back."""
     life = kind()
