@@ -77,7 +77,7 @@ def _export_folder(
         host.database,
         out,
         log=host.log,
-        signer=host.signer,
+        keys=host.keys,
         now=now,
         tool=tool_name(),
         derive=also,

@@ -76,7 +76,7 @@ def initialise_trust(
     # 3. One transaction.
     with database_faults(database), database.begin() as connection:
         first = _ensure_ledger(connection, home, clock)
-        log, signer = open_ledger(connection, key_path=home.ledger_key)
+        log, keys = open_ledger(connection, key_path=home.ledger_key)
         _check_new(connection, root)
         trust_state.save(connection, channel=root.channel, state=state, floor=None)
         trusted = Draft(
@@ -88,7 +88,7 @@ def initialise_trust(
                 "root_version": root.version,
             },
         )
-        append(connection, [trusted], log=log, signer=signer, now=now)
+        append(connection, [trusted], log=log, keys=keys, now=now)
     database.dispose()
     return Commissioned(
         root=root,

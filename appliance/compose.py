@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from appliance.clock import Clock, SystemClock
 from appliance.db.session import database_faults, open_database, reader
@@ -23,6 +23,8 @@ from appliance.host import OpenHost
 from appliance.import_host import ImportHost
 from appliance.ledger.commission import open_ledger
 from appliance.ledger.events import Draft
+from appliance.ledger.head import LogIdentity
+from appliance.ledger.keys import LedgerKeys
 from appliance.ledger.usage import tokens_by_team
 from appliance.ledger.writer import LedgerWriter
 from appliance.policy.compile import CoreFiles, check_policies
@@ -30,6 +32,7 @@ from appliance.private_file import read_private_file
 from appliance.registry.store import Store
 from appliance.resources import folder
 from appliance.settings import EngineSettings, home_folder, read_settings
+from bundleformat.errors import RollbackError
 
 if TYPE_CHECKING:
     from appliance.api.doorman import Front
@@ -47,22 +50,31 @@ def open_host(root: Path | None = None, *, clock: Clock | None = None) -> OpenHo
         MalformedError: Its settings file is not valid.
         StorageFaultError: Its database cannot be read.
         SignatureError: The ledger's key belongs to another ledger.
+        RollbackError: The database is older than the ledger's keys.
     """
     home = Home(home_folder(root))
     home.check_folders()
     settings = read_settings(home.root)
     database = open_database(home.database)
-    with database_faults(database), reader(database).connect() as connection:
-        log, signer = open_ledger(connection, key_path=home.ledger_key)
+    try:
+        log, keys = _open_ledger(database, home)
+    except RollbackError:
+        # A server may have taken the key away, for a newer one, since we looked.
+        log, keys = _open_ledger(database, home)
     return OpenHost(
         home=home,
         settings=settings,
         clock=clock or SystemClock(),
         database=database,
         log=log,
-        signer=signer,
+        keys=keys,
         pepper=read_private_file(home.pepper, size_bytes=PEPPER_BYTES),
     )
+
+
+def _open_ledger(database: Engine, home: Home) -> tuple[LogIdentity, LedgerKeys]:
+    with database_faults(database), reader(database).connect() as connection:
+        return open_ledger(connection, key_path=home.ledger_key)
 
 
 def core_files() -> CoreFiles:
@@ -124,9 +136,7 @@ def live_host(host: OpenHost, *, ledger: LedgerWriter) -> "LiveHost":
 
 def ledger_writer(host: OpenHost) -> LedgerWriter:
     """Return the server's ledger writer; it has checked the ledger's head."""
-    return LedgerWriter(
-        host.database, log=host.log, signer=host.signer, clock=host.clock
-    )
+    return LedgerWriter(host.database, log=host.log, keys=host.keys, clock=host.clock)
 
 
 def request_flow(

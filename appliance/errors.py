@@ -3,6 +3,8 @@
 ::
 
     RefusalError
+    ├── SignatureError
+    │   └── KeyChainError           a key that the one before it does not vouch for
     ├── PolicyDeniedError           Cedar said no, or could not say yes
     ├── AuthenticationError         unknown, wrong, expired or revoked key
     ├── UnsuitableHostError         a bundle that is not for this host
@@ -39,7 +41,13 @@ HTTP error bodies follow the OpenAI shape; ``error_type`` is its ``type`` and
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from bundleformat.errors import FaultError, RefusalError
+from bundleformat.errors import FaultError, RefusalError, SignatureError
+
+
+class KeyChainError(SignatureError):
+    """A key of a ledger is not vouched for by the one before it."""
+
+    code = "key-chain"
 
 
 class PolicyDeniedError(RefusalError):

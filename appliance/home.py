@@ -27,7 +27,7 @@ class Home:
 
     @property
     def ledger_key(self) -> Path:
-        """The Ed25519 key that signs checkpoints."""
+        """The first Ed25519 key that signs checkpoints; later ones lie beside it."""
         return self.root / "keys" / "ledger.key"
 
     @property

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, Engine
 
 from appliance.clock import Clock
@@ -15,6 +14,7 @@ from appliance.home import Home
 from appliance.ledger.append import Receipt, append
 from appliance.ledger.events import Draft
 from appliance.ledger.head import LogIdentity
+from appliance.ledger.keys import LedgerKeys
 from appliance.settings import Settings
 
 
@@ -28,7 +28,7 @@ class OpenHost:
     """A commissioned host, opened by ``compose.open_host``.
 
     Attributes:
-        signer: The private key that signs checkpoints; in no ``repr``.
+        keys: The private keys that sign checkpoints; in no ``repr``.
         pepper: The secret under which API keys are digested; in no ``repr``.
     """
 
@@ -37,7 +37,7 @@ class OpenHost:
     clock: Clock
     database: Engine
     log: LogIdentity
-    signer: Ed25519PrivateKey = field(repr=False)
+    keys: LedgerKeys = field(repr=False)
     pepper: bytes = field(repr=False)
 
     @contextmanager
@@ -67,4 +67,4 @@ class OpenHost:
         self, connection: Connection, drafts: Sequence[Draft], *, now: dt.datetime
     ) -> tuple[Receipt, ...]:
         """Append ``drafts`` in the caller's transaction; void unless it commits."""
-        return append(connection, drafts, log=self.log, signer=self.signer, now=now)
+        return append(connection, drafts, log=self.log, keys=self.keys, now=now)

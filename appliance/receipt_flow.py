@@ -38,7 +38,7 @@ def export_receipts(
             folder,
             selection=selection,
             log=host.log,
-            signer=host.signer,
+            keys=host.keys,
             now=host.clock.now(),
             tool=tool_name(),
         )

@@ -4,8 +4,8 @@
 2. bind: the listener exists before anything is confined.
 3. confine: from here on this process and its children open no network socket,
    and no other process of this user can look into them.
-4. recover: requests a crash left open are recorded as aborted, and models that
-   crashed too often have another try.
+4. recover: requests a crash left open are recorded as aborted, the ledger goes on
+   under a new key, and models that crashed too often have another try.
 5. load: pinned models, then others as there is room; then ``server.started`` is
    durable.
 6. serve, following what other processes activate.
@@ -29,12 +29,14 @@ from appliance.compose import (
 )
 from appliance.containment.seccomp import refuse_network
 from appliance.containment.secrecy import forbid_inspection
+from appliance.db.session import database_faults
 from appliance.errors import HostNotReadyError
 from appliance.file_lock import exclusive_lock
 from appliance.host import OpenHost, tool_name
 from appliance.http_server import StoppableServer
 from appliance.ledger.events import Draft, Event, Outcome
 from appliance.ledger.recover import abort_open_requests
+from appliance.ledger.rotation import rotate
 from appliance.live_host import LiveHost
 from appliance.taken_out_flow import try_all_again
 
@@ -77,8 +79,16 @@ def serve(
                 aborted = abort_open_requests(
                     connection,
                     log=host.log,
-                    signer=host.signer,
+                    keys=host.keys,
                     now=host.clock.now(),
+                )
+            with database_faults(host.database):
+                rotate(
+                    host.database,
+                    log=host.log,
+                    keys=host.keys,
+                    now=host.clock.now(),
+                    reason="start",
                 )
             try_all_again(host)
             asyncio.run(_serve(host, listener, aborted=len(aborted), on_ready=on_ready))

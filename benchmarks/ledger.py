@@ -47,7 +47,7 @@ def run(plan: Plan) -> Result:
     with ledger_in(plan.scratch) as ledger:
         bare = _Bare(ledger=ledger, connection=_bare_connection(plan), pairs=pairs)
         writer = LedgerWriter(
-            ledger.engine, log=ledger.log, signer=ledger.signer, clock=SystemClock()
+            ledger.engine, log=ledger.log, keys=ledger.keys, clock=SystemClock()
         )
         try:
             subjects = [

@@ -11,9 +11,11 @@ from appliance.audit_flow import Carrier, export_ledger
 from appliance.audit_formats.derive import FILES, parse_formats
 from appliance.cli.options import Json, host
 from appliance.cli.output import show
+from appliance.errors import KeyChainError
 from appliance.ledger import status as ledger_status
 from appliance.ledger import verifier
 from appliance.ledger.recover import fsck as check_ledger
+from appliance.ledger.rotation import Epoch, read_epochs
 from bundleformat.errors import (
     DigestMismatchError,
     EquivocationError,
@@ -65,6 +67,13 @@ FAILURES: dict[int, tuple[type[RefusalError], str]] = {
             "was taken out: keep both copies."
         ),
     ),
+    verifier.CHAIN: (
+        KeyChainError,
+        (
+            "Copy the export again from its source; if its keys still do not follow "
+            "from --key, somebody else signed it: keep both copies."
+        ),
+    ),
 }
 """The verifier's exit statuses in the words of the error tree, and what to do."""
 
@@ -103,9 +112,38 @@ def status(as_json: Json = False) -> None:
 
 @app.command()
 def key(as_json: Json = False) -> None:
-    """Print the ledger's verifier key, for the auditor to write down."""
+    """Print the ledger's first verifier key, for the auditor to write down."""
     opened = host()
     show({"vkey": opened.log.vkey}, (opened.log.vkey,), as_json=as_json)
+
+
+@app.command()
+def keys(as_json: Json = False) -> None:
+    """List the keys that signed this ledger's heads, each under the one before it."""
+    with host().look() as connection:
+        epochs = read_epochs(connection)
+    value = [
+        {
+            "epoch": epoch.number,
+            "vkey": epoch.vkey,
+            "from_size": epoch.from_size,
+            "to_size": epoch.to_size,
+            "rotate_seq": epoch.rotate_seq,
+            "destroyed_ts": epoch.destroyed_ts,
+        }
+        for epoch in epochs
+    ]
+    show({"keys": value}, tuple(map(_epoch_line, epochs)), as_json=as_json)
+
+
+def _epoch_line(epoch: Epoch) -> str:
+    if epoch.to_size is None:
+        signed, fate = f"heads of more than {epoch.from_size} records", "in use"
+    else:
+        signed = f"heads of {epoch.from_size + 1} to {epoch.to_size} records"
+        gone = f"destroyed {epoch.destroyed_ts}"
+        fate = gone if epoch.destroyed_ts else "closed; destroyed at the next start"
+    return f"{epoch.number}  {epoch.vkey}  {signed}  {fate}"
 
 
 @app.command()
@@ -125,12 +163,13 @@ def fsck(as_json: Json = False) -> None:
     value = {
         "records": report.records,
         "checkpoints": report.checkpoints,
+        "epochs": report.epochs,
         "root": report.root.hex(),
         "open_requests": report.open_requests,
     }
     line = (
-        f"{report.records} records and {report.checkpoints} checkpoints add up to "
-        f"root {report.root.hex()}"
+        f"{report.records} records and {report.checkpoints} checkpoints under "
+        f"{report.epochs} keys add up to root {report.root.hex()}"
     )
     show(value, (line,), as_json=as_json)
 

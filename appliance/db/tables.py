@@ -1,9 +1,9 @@
 """Every table of ``sallyport.db``; what the migrations are compared with.
 
-The ledger's tables (``log_meta``, ``record``, ``checkpoint``) are append-only:
-their triggers are created by the migrations and tested there. All times are
-RFC 3339 UTC text, all digests lower-case hexadecimal text unless the column is
-a BLOB.
+The ledger's tables (``log_meta``, ``record``, ``checkpoint``, ``epoch_key``) are
+append-only: their triggers are created by the migrations and tested there. All times
+are RFC 3339 UTC text, all digests lower-case hexadecimal text unless the column is a
+BLOB.
 """
 
 from sqlalchemy import ForeignKey, Index, LargeBinary, text
@@ -56,6 +56,24 @@ class CheckpointRow(Base):
     frontier: Mapped[bytes] = mapped_column(LargeBinary)
     note: Mapped[str]
     ts: Mapped[str]
+
+
+class EpochKeyRow(Base):
+    """One key that signed heads, and for which of them; the open one has no end.
+
+    Heads of more than ``from_size`` records, up to ``to_size``, are signed by it.
+    Record ``rotate_seq`` names it. Only ``to_size`` and ``destroyed_ts`` are filled
+    in later, each once.
+    """
+
+    __tablename__ = "epoch_key"
+
+    epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    vkey: Mapped[str]
+    from_size: Mapped[int]
+    to_size: Mapped[int | None]
+    rotate_seq: Mapped[int]
+    destroyed_ts: Mapped[str | None]
 
 
 class OpenRequestRow(Base):

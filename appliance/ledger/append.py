@@ -1,8 +1,9 @@
 """Appends records and signs the new tree head, inside the caller's transaction.
 
-This is the only code that inserts into ``record`` and ``checkpoint``. The head is
-always read from the database inside the transaction, never remembered, so that a
-command line and a running server can append to one ledger. Nothing is committed
+This is the only code that inserts into ``record`` and ``checkpoint``. The head,
+and which key is to sign, are always read from the database inside the transaction,
+never remembered, so that a command line and a running server can append to one
+ledger while its keys change. Nothing is committed
 here: a flow can make its own change and the record of it one transaction.
 """
 
@@ -11,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from appliance.db.tables import CheckpointRow, OpenRequestRow, RecordRow
 from appliance.ledger.events import Draft, Event, encode_record, timestamp
-from appliance.ledger.head import LogIdentity, check_continues, read_head
+from appliance.ledger.head import LogIdentity, check_continues, read_signing_head
+from appliance.ledger.keys import LedgerKeys
 from appliance.ledger.merkle import Frontier, leaf_hash
 from appliance.ledger.note import Checkpoint, sign_note
 
@@ -78,7 +79,7 @@ def append(
     drafts: Sequence[Draft],
     *,
     log: LogIdentity,
-    signer: Ed25519PrivateKey,
+    keys: LedgerKeys,
     now: dt.datetime,
 ) -> tuple[Receipt, ...]:
     """Append ``drafts`` and one signed checkpoint; return a receipt for each.
@@ -88,9 +89,11 @@ def append(
 
     Raises:
         AuditUnavailableError: The ledger's own head does not fit together.
+        HostNotReadyError, RollbackError, SignatureError: The private key of the open
+            epoch is not there, or is another.
         ValueError: A draft opens a request twice or ends one that is not open.
     """
-    return extend(connection, drafts, log=log, signer=signer, now=now).receipts
+    return extend(connection, drafts, log=log, keys=keys, now=now).receipts
 
 
 def extend(
@@ -98,18 +101,19 @@ def extend(
     drafts: Sequence[Draft],
     *,
     log: LogIdentity,
-    signer: Ed25519PrivateKey,
+    keys: LedgerKeys,
     now: dt.datetime,
     seen: Frontier | None = None,
 ) -> Appended:
     """Append as ``append`` does, if the ledger still continues from ``seen``."""
-    before = read_head(connection)
+    before, opened = read_signing_head(connection)
     if seen is not None:
         check_continues(connection, seen=seen, head=before)
     if not drafts:
         return Appended(receipts=(), frontier=before)
     leaves = _insert_records(connection, drafts, first=before.size, log=log, now=now)
     _settle_open_requests(connection, drafts, first=before.size)
+    signer = keys.signer(opened)
     after = before.extended(leaves)
     root = after.root()
     text = Checkpoint(origin=log.origin, size=after.size, root=root).encode()

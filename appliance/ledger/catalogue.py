@@ -32,6 +32,7 @@ class Event(StrEnum):
     LOG_CREATED = "log.created"
     LOG_EXPORTED = "log.exported"
     LOG_RESUMED = "log.resumed"
+    KEY_ROTATE = "key.rotate"
     APIKEY_CREATED = "apikey.created"
     APIKEY_REVOKED = "apikey.revoked"
     TEAM_CREATED = "team.created"
@@ -145,6 +146,18 @@ _TEAM_TERMS = object_of(
 )
 """What a team has instead of the host's defaults."""
 
+_SELECTION = object_of(
+    optional={
+        "first": SEQ,
+        "last": SEQ,
+        "event": TOKEN,
+        "team": TOKEN,
+        "model": TOKEN,
+        "request_id": TOKEN,
+    }
+)
+"""What an export that does not hold every record was asked for."""
+
 _ARTIFACT = object_of(
     required={"kind": TOKEN, "name": TOKEN, "sha256": SHA256, "size_bytes": COUNT}
 )
@@ -170,9 +183,16 @@ _SIGNED = {
 
 CATALOGUE: Mapping[Event, Terms] = {
     Event.LOG_CREATED: Terms(fields=object_of(required={"vkey": TOKEN, "tool": TOKEN})),
-    Event.LOG_EXPORTED: Terms(fields=object_of(required={"size": SEQ, "tool": TOKEN})),
+    Event.LOG_EXPORTED: Terms(
+        fields=object_of(
+            required={"size": SEQ, "tool": TOKEN}, optional={"selection": _SELECTION}
+        )
+    ),
     Event.LOG_RESUMED: Terms(
         fields=object_of(required={"cause": TOKEN, "refused": COUNT})
+    ),
+    Event.KEY_ROTATE: Terms(
+        fields=object_of(required={"epoch": COUNT, "vkey": TOKEN, "reason": TOKEN})
     ),
     Event.APIKEY_CREATED: Terms(
         fields=object_of(required={"key_id": TOKEN}, optional={"not_after": TIME}),

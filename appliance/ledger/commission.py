@@ -1,9 +1,7 @@
-"""Gives a host its ledger: a key, a name, and the first record.
+"""Gives a host its ledger: a first key, a name, and the first record.
 
-The private key is an unencrypted PKCS8 file that only its owner may read, because
-the server must start without a person. Whoever can read it can sign another
-history from the last checkpoint that somebody holds elsewhere; it cannot change
-what such a checkpoint already covers. Keys are not rotated in this release.
+The verifier key made here is what the auditor writes down, for the ledger's whole
+life: every later key is vouched for by the one before it (``rotation``).
 """
 
 import datetime as dt
@@ -11,21 +9,16 @@ import re
 import secrets
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, insert, select
 
-from appliance.db.tables import LogMetaRow
+from appliance.db.tables import EpochKeyRow, LogMetaRow
 from appliance.errors import HostNotReadyError
 from appliance.ledger.append import LogIdentity, append
 from appliance.ledger.events import Draft, Event, Outcome, timestamp
+from appliance.ledger.head import read_open_epoch
+from appliance.ledger.keys import LedgerKeys, create_key, load_key
 from appliance.ledger.note import VerifierKey, parse_vkey
-from appliance.private_file import read_private_file, write_private_file
-from bundleformat.errors import (
-    ConflictError,
-    MalformedError,
-    SignatureError,
-)
+from bundleformat.errors import ConflictError, MalformedError
 
 _SITE = re.compile(r"[A-Za-z0-9][A-Za-z0-9./-]{0,99}")
 
@@ -69,31 +62,31 @@ def commission(
             "created_ts": timestamp(now),
         },
     )
+    connection.execute(
+        insert(EpochKeyRow),
+        {"epoch": 0, "vkey": vkey, "from_size": 0, "rotate_seq": 0},
+    )
     genesis = Draft(
         event=Event.LOG_CREATED, outcome=Outcome.OK, fields={"vkey": vkey, "tool": tool}
     )
-    append(connection, [genesis], log=log, signer=signer, now=now)
+    append(connection, [genesis], log=log, keys=LedgerKeys(key_path), now=now)
     return log
 
 
 def open_ledger(
     connection: Connection, *, key_path: Path
-) -> tuple[LogIdentity, Ed25519PrivateKey]:
-    """Return this host's ledger identity and the key that belongs to it.
+) -> tuple[LogIdentity, LedgerKeys]:
+    """Return this host's ledger identity and its keys, the open one checked.
 
     Raises:
         HostNotReadyError: There is no ledger, or no usable key.
-        SignatureError: The key is not the one the ledger was created with.
+        RollbackError: The database is older than the keys.
+        SignatureError: The key is not the one that the open epoch names.
     """
     log = read_identity(connection)
-    signer = load_key(key_path)
-    if signer.public_key().public_bytes_raw() != parse_vkey(log.vkey).public:
-        raise SignatureError(
-            "this key does not belong to this ledger",
-            where=str(key_path),
-            hint="Restore the key file that belongs to this database.",
-        )
-    return log, signer
+    keys = LedgerKeys(key_path)
+    keys.signer(read_open_epoch(connection))
+    return log, keys
 
 
 def read_identity(connection: Connection) -> LogIdentity:
@@ -111,36 +104,3 @@ def read_identity(connection: Connection) -> LogIdentity:
             hint="Run: sallyport trust init --root FILE --fingerprint HEX",
         )
     return LogIdentity(log_id=row.log_id, origin=row.origin, vkey=row.vkey)
-
-
-def create_key(path: Path) -> Ed25519PrivateKey:
-    """Write a new private key, readable by its owner alone, and return it.
-
-    Raises:
-        ConflictError: A file of that name is there.
-        StorageFaultError: The disk refused.
-    """
-    signer = Ed25519PrivateKey.generate()
-    pem = signer.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    write_private_file(path, pem)
-    return signer
-
-
-def load_key(path: Path) -> Ed25519PrivateKey:
-    """Return the private key in ``path``.
-
-    Raises:
-        HostNotReadyError: It is missing, readable by others, or no Ed25519 key.
-    """
-    pem = read_private_file(path)
-    try:
-        key = serialization.load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError) as error:
-        raise HostNotReadyError("not a private key", where=str(path)) from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise HostNotReadyError("not an Ed25519 key", where=str(path))
-    return key

@@ -3,41 +3,63 @@
 An export is one snapshot: a single read transaction, so the server may go on
 writing. The records are hashed while they are written and compared with the
 signed root; a ledger that does not add up is not exported as if it did. The
-folder appears complete, synced to disk, or not at all.
+folder appears complete, synced to disk, or not at all. What is made of the records
+for people and other programs can be written beside them, and is in the manifest.
 """
 
 import datetime as dt
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine
 
 from appliance.db.session import reader
-from appliance.db.tables import RecordRow
 from appliance.ledger import verifier
-from appliance.ledger.append import append
+from appliance.ledger.append import Receipt, append
+from appliance.ledger.consistency import consistency_file
 from appliance.ledger.events import Draft, Event, Outcome, timestamp
-from appliance.ledger.head import LogIdentity, read_note, read_verified_head
-from appliance.ledger.merkle import Frontier, leaf_hash
-from appliance.ledger.note import sign_note
+from appliance.ledger.export_records import RECORDS, write_records
+from appliance.ledger.head import (
+    LogIdentity,
+    read_checkpoint,
+    read_open_epoch,
+    read_verified_head,
+)
+from appliance.ledger.keys import LedgerKeys
+from appliance.ledger.note import Checkpoint, sign_note
 from appliance.ledger.out_folder import check_place, partial_folder, write_new
-from bundleformat.errors import DigestMismatchError
+from appliance.ledger.rotation import key_chain
+from appliance.ledger.selection import EVERYTHING, Selection
+from bundleformat.errors import MissingError
 
-MANIFEST_TITLE = "sallyport export manifest v1"
+MANIFEST_TITLE = verifier.TITLE
 """First line of the note that signs a manifest; no checkpoint can begin with it."""
-
-RECORDS = "records.jsonl"
-"""The evidence: one canonical record on each line."""
 
 Derive = Callable[[Path], Iterable[str]]
 """Adds files to a folder whose ``RECORDS`` is written, and returns their names."""
 
-_STREAMED = {"yield_per": 1_000}
+__all__ = ["MANIFEST_TITLE", "RECORDS", "Derive", "Export", "Wishes", "export"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wishes:
+    """What an export is asked to be.
+
+    Attributes:
+        selection: Which records it holds.
+        since: Heads of this ledger that the auditor holds; for each of them the
+            export shows that its records are the first of this export's.
+        receipts: Heads that callers were told in receipts; the same is shown.
+    """
+
+    selection: Selection = EVERYTHING
+    since: tuple[Checkpoint, ...] = ()
+    receipts: tuple[Checkpoint, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,152 +81,135 @@ class Export:
     root: bytes
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _File:
-    path: str
-    sha256: str
-    size_bytes: int
-    derived: bool = False
-
-
 def export(
     engine: Engine,
     folder: Path,
     *,
     log: LogIdentity,
-    signer: Ed25519PrivateKey,
+    keys: LedgerKeys,
     now: dt.datetime,
     tool: str,
+    wishes: Wishes | None = None,
     derive: Derive | None = None,
 ) -> Export:
-    """Record ``log.exported``, then write the whole ledger to ``folder``.
+    """Record ``log.exported``, then write the ledger up to it to ``folder``.
 
     Args:
         engine: The database; nothing else of it is locked meanwhile.
         folder: Where; it MUST NOT exist, its parent must.
         log: The ledger's identity.
-        signer: The ledger's key, for the record and the manifest.
+        keys: The ledger's keys, for the record and the manifest.
         now: When.
         tool: Name and version of this program, as ``sallyport/0.1.0``.
+        wishes: What it is to hold; everything unless told otherwise.
         derive: Makes further files from the records, for convenience; the manifest
             lists them as what they are.
 
     Raises:
         ConflictError: ``folder`` exists.
         MissingError: The folder it should lie in does not.
+        RollbackError, EquivocationError: A head that is held is not of this ledger.
         DigestMismatchError: The records do not hash to the signed root.
         AuditUnavailableError: The ledger's head is damaged.
         StorageFaultError: The medium refused, or is full.
     """
+    wishes = wishes or Wishes()
     check_place(folder)
     with engine.begin() as connection:
-        _record_export(connection, log=log, signer=signer, now=now, tool=tool)
+        draft = _draft(connection, wishes, log=log, tool=tool)
+        end = append(connection, [draft], log=log, keys=keys, now=now)[0]
+        # Held from here on: a server may put another key in its place meanwhile.
+        signer = keys.signer(read_open_epoch(connection))
     with partial_folder(folder) as partial:
         with reader(engine).begin() as connection:
-            head = read_verified_head(connection, log=log)
-            files = [
-                _write(partial / "checkpoint.txt", read_note(connection).encode()),
-                _write_records(connection, partial / RECORDS, head=head),
-            ]
-        program = Path(verifier.__file__).read_bytes()
-        files.append(_write(partial / "verify.py", program))
-        names = derive(partial) if derive else ()
-        files.extend(_derived(partial / name) for name in names)
-        manifest = _manifest(files, log=log, size=head.size, now=now, tool=tool)
-        title = (
-            f"{MANIFEST_TITLE}\n{log.origin}\n{hashlib.sha256(manifest).hexdigest()}\n"
-        )
-        _write(partial / "manifest.json", manifest)
-        _write(
-            partial / "manifest.note", sign_note(title, name=log.origin, signer=signer)
-        )
+            names = list(_write_evidence(connection, partial, wishes, end=end))
+        files = [_entry(partial, name) for name in names]
+        files += [
+            {**_entry(partial, name), "derived_from": RECORDS}
+            for name in (derive(partial) if derive else ())
+        ]
+        files.sort(key=lambda file: file["path"])
+        manifest = _manifest(files, wishes, log=log, end=end, now=now, tool=tool)
+        _write_signed(partial, manifest, log=log, signer=signer)
     return Export(
-        folder=folder,
-        origin=log.origin,
-        vkey=log.vkey,
-        size=head.size,
-        root=head.root(),
+        folder=folder, origin=log.origin, vkey=log.vkey, size=end.size, root=end.root
     )
 
 
-def _record_export(
-    connection: Connection,
-    *,
-    log: LogIdentity,
-    signer: Ed25519PrivateKey,
-    now: dt.datetime,
-    tool: str,
-) -> None:
+def _draft(
+    connection: Connection, wishes: Wishes, *, log: LogIdentity, tool: str
+) -> Draft:
     size = read_verified_head(connection, log=log).size
-    draft = Draft(
+    selection = wishes.selection.fields() or None
+    return Draft(
         event=Event.LOG_EXPORTED,
         outcome=Outcome.OK,
-        fields={"size": str(size + 1), "tool": tool},
+        fields={"size": str(size + 1), "tool": tool, "selection": selection},
     )
-    append(connection, [draft], log=log, signer=signer, now=now)
 
 
-def _write_records(connection: Connection, path: Path, *, head: Frontier) -> _File:
-    """Write one record per line, and check that they hash to ``head``."""
-    rows = select(RecordRow.bytes_).where(RecordRow.seq < head.size)
-    records = connection.execute(
-        rows.order_by(RecordRow.seq), execution_options=_STREAMED
-    ).scalars()
-    digest, size_bytes, tree = hashlib.sha256(), 0, Frontier()
-    with path.open("xb") as file:
-        for record in records:
-            line = record + b"\n"
-            file.write(line)
-            digest.update(line)
-            size_bytes += len(line)
-            tree = tree.extended([leaf_hash(record)])
-        file.flush()
-        os.fsync(file.fileno())
-    if tree != head:
-        raise DigestMismatchError(
-            "the records do not hash to the signed root",
-            where="ledger",
-            expected=head.root().hex(),
-            actual=tree.root().hex(),
-            hint="Run: sallyport audit fsck. Keep the database; it is evidence.",
+def _write_evidence(
+    connection: Connection, folder: Path, wishes: Wishes, *, end: Receipt
+) -> Iterator[str]:
+    """Write everything up to the head of ``end``; yield the names of the files."""
+    found = read_checkpoint(connection, size=end.size)
+    if found is None:
+        raise MissingError("the head of this export is gone", where="ledger")
+    note = found[1]
+    proofs = {
+        f"consistency/{held.size}-{end.size}.txt": consistency_file(
+            connection, held, size=end.size, note=note
         )
-    return _File(path=path.name, sha256=digest.hexdigest(), size_bytes=size_bytes)
-
-
-def _write(path: Path, data: bytes) -> _File:
-    write_new(path, data)
-    digest = hashlib.sha256(data).hexdigest()
-    return _File(path=path.name, sha256=digest, size_bytes=len(data))
-
-
-def _derived(path: Path) -> _File:
-    """Return what the manifest says of a file that was made from the records."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-        os.fsync(file.fileno())
-        size_bytes = file.tell()
-    return _File(
-        path=path.name, sha256=digest.hexdigest(), size_bytes=size_bytes, derived=True
+        for held in wishes.since
+    }
+    if proofs:
+        (folder / "consistency").mkdir(mode=0o700)
+    for name, data in {
+        "checkpoint.txt": note.encode(),
+        "epoch-keys.jsonl": key_chain(connection, size=end.size),
+        "verify.py": Path(verifier.__file__).read_bytes(),
+        **proofs,
+    }.items():
+        write_new(folder / name, data)
+        yield name
+    yield from write_records(
+        connection,
+        folder,
+        selection=wishes.selection,
+        size=end.size,
+        root=end.root,
+        cuts={head.size for head in (*wishes.since, *wishes.receipts)},
     )
 
 
-def _entry(file: _File) -> dict[str, str]:
-    entry = {
-        "path": file.path,
-        "sha256": file.sha256,
-        "size_bytes": str(file.size_bytes),
-    }
-    return {**entry, "derived_from": RECORDS} if file.derived else entry
+def _entry(folder: Path, name: str) -> dict[str, str]:
+    with (folder / name).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
+        return {"path": name, "sha256": digest, "size_bytes": str(file.tell())}
+
+
+def _write_signed(
+    folder: Path, manifest: bytes, *, log: LogIdentity, signer: Ed25519PrivateKey
+) -> None:
+    digest = hashlib.sha256(manifest).hexdigest()
+    title = f"{MANIFEST_TITLE}\n{log.origin}\n{digest}\n"
+    note = sign_note(title, name=log.origin, signer=signer)
+    write_new(folder / "manifest.json", manifest)
+    write_new(folder / "manifest.note", note)
 
 
 def _manifest(
-    files: list[_File],
+    files: list[dict[str, str]],
+    wishes: Wishes,
     *,
     log: LogIdentity,
-    size: int,
+    end: Receipt,
     now: dt.datetime,
     tool: str,
 ) -> bytes:
+    span = wishes.selection.span(end.size)
+    only = {} if wishes.selection.whole else {"only": str(wishes.selection)}
     return rfc8785.dumps(
         {
             "v": 1,
@@ -212,10 +217,9 @@ def _manifest(
             "tool": tool,
             "origin": log.origin,
             "vkey": log.vkey,
-            "size": str(size),
-            "range": {"first": "0", "last": str(size - 1)},
-            "files": [
-                _entry(file) for file in sorted(files, key=lambda file: file.path)
-            ],
+            "size": str(end.size),
+            "range": {"first": str(span.start), "last": str(span.stop - 1)},
+            "files": files,
+            **only,
         }
     )

@@ -1,7 +1,9 @@
 """The Merkle tree of RFC 6962: leaf hashes in, tree heads and proofs out.
 
 Pure values. ``Frontier`` holds the O(log n) hashes from which a tree grows;
-``inclusion_proof`` and ``consistency_proof`` take all leaf hashes and cost O(n).
+``inclusion_proof`` and ``consistency_proof`` take all leaf hashes and cost O(n);
+``consistency_ranges`` says which leaves a proof is made of, for those who read them
+from elsewhere.
 Source: RFC 6962, section 2.1; RFC 9162, sections 2.1.3.2 and 2.1.4.2.
 """
 
@@ -101,11 +103,23 @@ def consistency_proof(leaves: Sequence[bytes], old_size: int) -> tuple[bytes, ..
     Raises:
         IndexError: ``old_size`` is negative or above the number of leaves.
     """
-    if not 0 <= old_size <= len(leaves):
+    ranges = consistency_ranges(old_size, len(leaves))
+    return tuple(tree_root(leaves[part.start : part.stop]) for part in ranges)
+
+
+def consistency_ranges(old_size: int, size: int) -> tuple[range, ...]:
+    """Return the leaves below each hash of a consistency proof, in its order.
+
+    Source: RFC 6962, section 2.1.2.
+
+    Raises:
+        IndexError: ``old_size`` is negative or above ``size``.
+    """
+    if not 0 <= old_size <= size:
         raise IndexError(old_size)
-    if old_size in (0, len(leaves)):
+    if old_size in (0, size):
         return ()
-    return _subproof(leaves, old_size, whole=True)
+    return _subproof(old_size, range(size), whole=True)
 
 
 def inclusion_holds(
@@ -170,17 +184,15 @@ def _roots_of(
     return (old, new) if last == 0 else None
 
 
-def _subproof(
-    leaves: Sequence[bytes], old_size: int, *, whole: bool
-) -> tuple[bytes, ...]:
-    """Return SUBPROOF(m, D[n], b) of RFC 6962, section 2.1.2."""
+def _subproof(old_size: int, leaves: range, *, whole: bool) -> tuple[range, ...]:
+    """Return SUBPROOF(m, D[n], b) of RFC 6962, section 2.1.2, as ranges of leaves."""
     if old_size == len(leaves):
-        return () if whole else (tree_root(leaves),)
+        return () if whole else (leaves,)
     split = _split(len(leaves))
     left, right = leaves[:split], leaves[split:]
     if old_size <= split:
-        return (*_subproof(left, old_size, whole=whole), tree_root(right))
-    return (*_subproof(right, old_size - split, whole=False), tree_root(left))
+        return (*_subproof(old_size, left, whole=whole), right)
+    return (*_subproof(old_size - split, right, whole=False), left)
 
 
 def _split(size: int) -> int:

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from appliance.durable import sync_folder
 from bundleformat.errors import ConflictError, MissingError, StorageFaultError
@@ -60,13 +61,24 @@ def partial_folder(folder: Path) -> Iterator[Path]:
         ) from error
 
 
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """Yield a new file whose bytes are on disk afterwards.
+
+    Raises:
+        OSError: The disk refused, or a file of that name is there.
+    """
+    with path.open("xb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def write_new(path: Path, data: bytes) -> None:
     """Write a new file whose bytes are on disk afterwards.
 
     Raises:
         OSError: The disk refused, or a file of that name is there.
     """
-    with path.open("xb") as file:
+    with new_file(path) as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())

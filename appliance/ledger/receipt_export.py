@@ -1,7 +1,7 @@
 """Writes the receipts of imports into a folder, each with the proof that it counts.
 
 A receipt is a record's exact bytes, and beside it a C2SP tlog-proof: its place, the
-path from there to the tree head, and that head as the ledger's key signed it. The
+path from there to the tree head, and that head as the ledger signed it. The
 page for people says the same in words; its digest is signed too, so that no receipt
 can be taken out unnoticed. What the whole ledger says is the business of ``export``.
 Source: C2SP tlog-proof.
@@ -13,14 +13,19 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, Engine
 
 from appliance.db.session import reader
 from appliance.ledger import receipt_verifier
-from appliance.ledger.append import append
+from appliance.ledger.append import Receipt, append
 from appliance.ledger.events import Draft, Event, Outcome
-from appliance.ledger.head import LogIdentity, read_note, read_verified_head
+from appliance.ledger.head import (
+    LogIdentity,
+    read_checkpoint,
+    read_open_epoch,
+    read_verified_head,
+)
+from appliance.ledger.keys import LedgerKeys
 from appliance.ledger.note import sign_note
 from appliance.ledger.out_folder import check_place, partial_folder, write_new
 from appliance.ledger.receipt import (
@@ -29,6 +34,7 @@ from appliance.ledger.receipt import (
     inclusion_proofs,
     leaf_hashes,
 )
+from appliance.ledger.rotation import key_chain
 from bundleformat.errors import DigestMismatchError, MissingError
 
 
@@ -73,7 +79,7 @@ def export_receipts(
     *,
     selection: Selection,
     log: LogIdentity,
-    signer: Ed25519PrivateKey,
+    keys: LedgerKeys,
     now: dt.datetime,
     tool: str,
 ) -> ReceiptExport:
@@ -84,7 +90,7 @@ def export_receipts(
         folder: Where; it MUST NOT exist, its parent must.
         selection: Which receipts.
         log: The ledger's identity.
-        signer: The ledger's key, for the record and the index.
+        keys: The ledger's keys, for the record and the index.
         now: When.
         tool: Name and version of this program, as ``sallyport/0.1.0``.
 
@@ -99,25 +105,30 @@ def export_receipts(
     check_place(folder)
     with engine.begin() as connection:
         draft = _export_draft(connection, selection, log=log, tool=tool)
-        append(connection, [draft], log=log, signer=signer, now=now)
+        end = append(connection, [draft], log=log, keys=keys, now=now)[0]
+        # Held from here on: a server may put another key in its place meanwhile.
+        signer = keys.signer(read_open_epoch(connection))
     with partial_folder(folder) as partial:
         with reader(engine).begin() as connection:
-            size, root = _write_receipts(connection, partial, selection, log=log)
-            records = _find(connection, selection)
+            records = _write_receipts(connection, partial, selection, end=end)
         text = receipt_verifier.page(
             [record.fields for record in records],
             origin=log.origin,
-            size=str(size),
+            size=str(end.size),
             selection=str(selection),
         )
         write_new(partial / receipt_verifier.PAGE, text.encode())
-        index = _index(text, size=size, selection=selection, log=log)
+        index = _index(text, size=end.size, selection=selection, log=log)
         note = sign_note(index, name=log.origin, signer=signer)
         write_new(partial / receipt_verifier.NOTE, note)
         program = Path(receipt_verifier.__file__).read_bytes()
         write_new(partial / receipt_verifier.PROGRAM, program)
     return ReceiptExport(
-        folder=folder, vkey=log.vkey, receipts=len(records), size=size, root=root
+        folder=folder,
+        vkey=log.vkey,
+        receipts=len(records),
+        size=end.size,
+        root=end.root,
     )
 
 
@@ -152,28 +163,30 @@ def _find(connection: Connection, selection: Selection) -> tuple[ReceiptRecord, 
 
 
 def _write_receipts(
-    connection: Connection, folder: Path, selection: Selection, *, log: LogIdentity
-) -> tuple[int, bytes]:
-    """Write the head, and each receipt with its proof; return the head."""
-    head = read_verified_head(connection, log=log)
-    note = read_note(connection)
-    records = _find(connection, selection)
-    leaves = leaf_hashes(connection, size=head.size)
+    connection: Connection, folder: Path, selection: Selection, *, end: Receipt
+) -> tuple[ReceiptRecord, ...]:
+    """Write the head of ``end``, and each receipt below it with its proof."""
+    found = read_checkpoint(connection, size=end.size)
+    note = "" if found is None else found[1]
+    records = tuple(r for r in _find(connection, selection) if r.seq < end.size)
+    leaves = leaf_hashes(connection, size=end.size)
     root, proofs = inclusion_proofs(leaves, [record.seq for record in records])
-    if root != head.root():
+    if root != end.root:
         raise DigestMismatchError(
             "the records do not hash to the signed root",
             where="ledger",
-            expected=head.root().hex(),
+            expected=end.root.hex(),
             actual=root.hex(),
             hint="Run: sallyport audit fsck. Keep the database; it is evidence.",
         )
     write_new(folder / receipt_verifier.CHECKPOINT, note.encode())
+    chain = key_chain(connection, size=end.size)
+    write_new(folder / receipt_verifier.KEYS, chain)
     for record in records:
         write_new(folder / f"{record.seq}.json", record.data)
         proof = _proof(record.seq, proofs[record.seq], note=note)
         write_new(folder / f"{record.seq}.tlog-proof", proof.encode())
-    return head.size, root
+    return records
 
 
 def _proof(seq: int, hashes: tuple[bytes, ...], *, note: str) -> str:

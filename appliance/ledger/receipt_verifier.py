@@ -12,6 +12,7 @@ place you trust: the copy in FOLDER came over the same road as the evidence.
          1  it could not be checked: a file is missing or the command is wrong
          2  a receipt, a proof or receipts.txt is not what was signed
          3  a signature is missing or wrong
+         7  key chain: a key is not vouched for by the one before it
 
 Specifications: RFC 6962 section 2.1.1 (inclusion), C2SP signed-note, tlog-checkpoint
 and tlog-proof, RFC 8785 (records).
@@ -28,10 +29,11 @@ from typing import Any, NoReturn
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-OK, UNCHECKED, RECORD, SIGNATURE = range(4)
+OK, UNCHECKED, RECORD, SIGNATURE, CHAIN = 0, 1, 2, 3, 7
 TITLE = "sallyport receipts v1"
 PROOF_TITLE = "c2sp.org/tlog-proof@v1"
 PAGE, NOTE, CHECKPOINT = "receipts.txt", "receipts.note", "checkpoint.txt"
+KEYS = "epoch-keys.jsonl"
 PROGRAM = "verify_receipt.py"
 MAX_BYTES = 1 << 24
 NOT_PROVED = (
@@ -47,8 +49,8 @@ class CheckError(Exception):
 
 def verify(folder: Path, vkey: str) -> str:
     """Return the page of receipts in ``folder`` after checking every one of them."""
-    # 1. The key was given by the auditor, and the index is signed with it.
-    key = parse_key(vkey)
+    # 1. The auditor's key vouches for the next, and so on; the last signed the index.
+    key = read_newest_key(folder, parse_key(vkey))
     index = open_note(read(folder, NOTE), key, NOTE).split("\n")
     if len(index) != 6 or index[:2] != [TITLE, key[0]]:
         raise CheckError(RECORD, f"{NOTE} is not an index of receipts of {key[0]}")
@@ -83,6 +85,35 @@ def parse_key(text: str) -> tuple[str, bytes, Ed25519PublicKey]:
     return name, digest, Ed25519PublicKey.from_public_bytes(raw[1:])
 
 
+def read_newest_key(
+    folder: Path, key: tuple[str, bytes, Ed25519PublicKey]
+) -> tuple[str, bytes, Ed25519PublicKey]:
+    """Return the last of the ledger's keys, each named under the one before it."""
+    lines = read(folder, KEYS).split(b"\n")
+    if lines.pop():
+        raise CheckError(CHAIN, f"{KEYS} does not end with a line")
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line)
+            head = open_note(entry["note"].encode(), key, KEYS).split("\n")
+            record = entry["record"].encode()
+            fields = parse_record(record, int(head[1]) - 1, key[0])
+            root = hashlib.sha256(b"\x00" + record).digest()
+            for left in reversed(entry["left"]):
+                root = hashlib.sha256(b"\x01" + from_base64(left) + root).digest()
+            said = (head[0], from_base64(head[2]), fields["event"], fields["epoch"])
+            following = parse_key(fields["vkey"])
+            stated = {**entry, "epoch": number, "vkey": fields["vkey"]}
+            same = _canonical(stated) == line
+        except (CheckError, LookupError, ValueError, TypeError, AttributeError) as why:
+            problem = f"line {number} of {KEYS}: {why.args[-1]}"
+            raise CheckError(CHAIN, problem) from None
+        if not same or said != (key[0], root, "key.rotate", number):
+            raise CheckError(CHAIN, f"line {number} of {KEYS} is not in the log")
+        key = following
+    return key
+
+
 def open_note(data: bytes, key: tuple[str, bytes, Ed25519PublicKey], name: str) -> str:
     """Return the text of a C2SP note whose one signature is by ``key``."""
     text, _, line = data.rpartition(b"\n\n")
@@ -102,9 +133,7 @@ def parse_record(data: bytes, number: int, origin: str) -> dict[str, Any]:
     """Return the record in ``data`` if it is canonical, and number ``number``."""
     try:
         record = json.loads(data, parse_float=_no_float, parse_constant=_no_float)
-        same = json.dumps(
-            record, sort_keys=True, separators=(",", ":"), ensure_ascii=False
-        ).encode()
+        same = _canonical(record)
     except (ValueError, RecursionError):
         raise CheckError(RECORD, f"{number}.json is not a record") from None
     stated = [record.get(name) for name in _FIRST] if isinstance(record, dict) else []
@@ -170,6 +199,12 @@ def from_base64(text: str) -> bytes:
     except ValueError:
         return b""
     return raw if base64.b64encode(raw).decode() == text else b""
+
+
+def _canonical(value: object) -> bytes:
+    """Return ``value`` in RFC 8785; what was read has no floats and ASCII names."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode()
 
 
 def _no_float(_text: str) -> NoReturn:

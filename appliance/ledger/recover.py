@@ -7,19 +7,20 @@ that does not add up is evidence.
 
 import datetime as dt
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, RowMapping, select
 
 from appliance.db.tables import CheckpointRow, OpenRequestRow, RecordRow
 from appliance.ledger.append import CLOSING, Receipt, append
 from appliance.ledger.events import Draft, Event, Outcome
 from appliance.ledger.head import LogIdentity, read_verified_head
+from appliance.ledger.keys import LedgerKeys
 from appliance.ledger.merkle import Frontier, leaf_hash
 from appliance.ledger.note import Checkpoint, open_checkpoint, parse_vkey
-from bundleformat.errors import DigestMismatchError, MissingError
+from appliance.ledger.rotation import Epoch, read_epochs
+from bundleformat.errors import DigestMismatchError, MissingError, SignatureError
 
 _STREAMED = {"yield_per": 1_000}
 """How rows are fetched, so that a ledger of any size fits in memory."""
@@ -35,12 +36,14 @@ class FsckReport:
     Attributes:
         records: Number of records.
         checkpoints: Number of signed checkpoints, all verified.
+        epochs: Number of keys that signed them, one after the other.
         root: The tree head over all records.
         open_requests: Requests whose outcome is not recorded yet.
     """
 
     records: int
     checkpoints: int
+    epochs: int
     root: bytes
     open_requests: int
 
@@ -49,7 +52,7 @@ def abort_open_requests(
     connection: Connection,
     *,
     log: LogIdentity,
-    signer: Ed25519PrivateKey,
+    keys: LedgerKeys,
     now: dt.datetime,
 ) -> tuple[Receipt, ...]:
     """Record ``llm.aborted`` for every request that has no outcome.
@@ -58,7 +61,7 @@ def abort_open_requests(
     still answering would be ended too.
     """
     drafts = aborted_drafts(connection, reason="restart")
-    return append(connection, drafts, log=log, signer=signer, now=now)
+    return append(connection, drafts, log=log, keys=keys, now=now)
 
 
 def aborted_drafts(
@@ -95,10 +98,14 @@ def fsck(connection: Connection, *, log: LogIdentity) -> FsckReport:
         AuditUnavailableError: The head contradicts itself or is not signed.
         DigestMismatchError: A record, a column or a checkpoint was changed.
         MissingError: A record is missing.
-        SignatureError: A checkpoint is not signed by this log.
+        SignatureError: A checkpoint is not signed by the key of its epoch, or a key
+            is not vouched for by the one before it.
     """
     head = read_verified_head(connection, log=log)
-    checkpoints = _checkpoints(connection, log=log)
+    epochs = read_epochs(connection)
+    _check_epochs(epochs, log=log)
+    named = {0: log.vkey}
+    checkpoints = _checkpoints(connection, epochs)
     due = next(checkpoints, None)
     tree, verified, unanswered = Frontier(), 0, set[str]()
     records = select(RecordRow.__table__).order_by(RecordRow.seq)
@@ -107,6 +114,8 @@ def fsck(connection: Connection, *, log: LogIdentity) -> FsckReport:
             raise MissingError("a record is missing", where=f"record {tree.size}")
         _check_record(row, log=log)
         _follow_request(row, unanswered)
+        if row["event"] == Event.KEY_ROTATE:
+            named[tree.size] = json.loads(row["bytes"])["vkey"]
         tree = tree.extended([row["leaf"]])
         if due is not None and due.size == tree.size:
             _check_root(due, tree)
@@ -118,23 +127,56 @@ def fsck(connection: Connection, *, log: LogIdentity) -> FsckReport:
             expected=f"{head.size} records",
             actual=str(tree.size),
         )
+    if named != {epoch.rotate_seq: epoch.vkey for epoch in epochs}:
+        raise SignatureError(
+            "the records name other keys than the table", where="epoch_key"
+        )
     _check_open_requests(connection, unanswered)
     return FsckReport(
         records=tree.size,
         checkpoints=verified,
+        epochs=len(epochs),
         root=tree.root(),
         open_requests=len(unanswered),
     )
 
 
-def _checkpoints(connection: Connection, *, log: LogIdentity) -> Iterator[Checkpoint]:
-    """Yield every checkpoint, smallest first, its signature and columns verified."""
-    key = parse_vkey(log.vkey)
+def _check_epochs(epochs: Sequence[Epoch], *, log: LogIdentity) -> None:
+    """Check that the keys follow one another from the ledger's own."""
+    size = 0
+    for number, epoch in enumerate(epochs):
+        follows = (epoch.number, epoch.from_size) == (number, size)
+        first = epoch.vkey == log.vkey if number == 0 else epoch.rotate_seq == size - 1
+        closed = epoch.to_size is not None
+        if not (follows and first and closed == (epoch is not epochs[-1])):
+            raise SignatureError("a key does not follow the last", where="epoch_key")
+        size = epoch.to_size or size
+
+
+def _checkpoints(
+    connection: Connection, epochs: Sequence[Epoch]
+) -> Iterator[Checkpoint]:
+    """Yield every checkpoint, smallest first, its signature and columns verified.
+
+    Raises:
+        SignatureError: One is not signed, or one at the end of an epoch is missing.
+    """
+    left = list(reversed(epochs))
+    epoch = left.pop()
+    last = 0
     rows = select(CheckpointRow.size, CheckpointRow.root, CheckpointRow.note).order_by(
         CheckpointRow.size
     )
     for row in connection.execute(rows, execution_options=_STREAMED):
-        signed = open_checkpoint(row.note.encode(), key=key)
+        if epoch.to_size is not None and row.size > epoch.to_size:
+            if last != epoch.to_size:
+                raise SignatureError(
+                    "no head was signed where a key ended",
+                    where=f"checkpoint {epoch.to_size}",
+                )
+            epoch = left.pop()
+        last = row.size
+        signed = open_checkpoint(row.note.encode(), key=parse_vkey(epoch.vkey))
         if (signed.size, signed.root) != (row.size, row.root):
             raise DigestMismatchError(
                 "a row and its signed note differ", where=f"checkpoint {row.size}"

@@ -1,56 +1,53 @@
 """Checks an exported Sallyport ledger without trusting the host that wrote it.
 
-    python -I verify.py FOLDER --key VKEY [--held OLD_CHECKPOINT]...
+    python -I verify.py FOLDER --key VKEY [--held CHECKPOINT]... [--witness VKEY]...
 
-FOLDER is an export. VKEY is the log's verifier key as it was written down when
-the host was commissioned, not a copy that came with FOLDER. Each --held names a
-checkpoint.txt of an earlier export that has been out of the host's reach since.
-
-This one file needs Python 3.11 and the package "cryptography"; it reads FOLDER,
-opens nothing else and writes nothing. Take it from a place you trust: the copy
-in FOLDER came over the same road as the evidence.
+FOLDER is an export. --key is the log's verifier key as it was written down when the
+host was commissioned, not a copy that came with FOLDER. --held names a checkpoint
+that was out of the host's reach since; --witness is the key of a cosigner. This one
+file needs Python 3.11 and the package "cryptography"; it opens nothing but these and
+writes nothing. Take it from a place you trust: FOLDER's copy came with the evidence.
 
     exit 0  everything that can be checked holds
          1  it could not be checked: a file is missing or the command is wrong
          2  records or files differ from what was signed
          3  a signature is missing or wrong
          4  truncated: records that were signed for are not there
-         5  inconsistent history: a held checkpoint covered other records
+         5  inconsistent history: another signed checkpoint covered other records
          6  gap: a record is missing between two others
+         7  key chain: a key is not vouched for by the one before it
 
-Files that the manifest says were derived from records.jsonl are checked to be
-unchanged; they are for convenience, and nothing else is concluded from them.
-
-Specifications: RFC 6962 section 2.1 (tree), C2SP signed-note and tlog-checkpoint
-(signatures), RFC 8785 (records and manifest).
+Specifications: RFC 6962 and 8785; C2SP signed-note, tlog-checkpoint, tlog-cosignature.
 """
 
 import base64
-import hashlib
 import json
 import re
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, RawTextHelpFormatter
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-OK, UNCHECKED, RECORD, SIGNATURE, TRUNCATED, INCONSISTENT, GAP = range(7)
-
-LISTED = ("checkpoint.txt", "records.jsonl", "verify.py")
-FILES = (*LISTED, "manifest.json", "manifest.note")
-"""The files of an export; those of LISTED are in its manifest, in this order."""
-
+OK, UNCHECKED, RECORD, SIGNATURE, TRUNCATED, INCONSISTENT, GAP, CHAIN = range(8)
+LISTED = ("checkpoint.txt", "epoch-keys.jsonl", "records.jsonl", "verify.py")
+FILES = (*LISTED, "manifest.json", "manifest.note")  # others may be listed as well
 MAX_BYTES = 1 << 20
-"""Longest record, and longest file of FILES but records.jsonl. Unit: bytes."""
+"""Longest line, and longest file that is read whole. Unit: bytes."""
 
-DERIVED_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}(\.[a-z0-9]{1,8}){1,2}")
-"""What a file may be called that was made from records.jsonl for convenience."""
+Head = tuple[int, bytes, str]
+"""A tree head that somebody vouches for: records, root, and who."""
 
+Held = Sequence[Path | Head]
+Keys = Sequence[str]
+SHORT, TITLE = (",", ":"), "sallyport export manifest v1"
+ADVICE = ": no later checkpoint was held; keep this checkpoint.txt for next time"
 NOT_PROVED = (
     "that the host recorded every call: only what it recorded can be checked",
     "that a record is true: a host in wrong hands can write false ones",
@@ -59,338 +56,298 @@ NOT_PROVED = (
 )
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """The answer: an exit status, what holds, what failed, what stays open."""
+class Verdict(NamedTuple):
+    """The answer: an exit status, what failed, what holds, what stays open."""
 
     status: int
     problem: str
     proved: tuple[str, ...]
-    not_proved: tuple[str, ...]
+    not_proved: tuple[str, ...] = NOT_PROVED
     origin: str = ""
     size: int = 0
-    root: str = ""
+    records: int = 0
 
     def text(self) -> str:
         """Return the verdict as lines for a person."""
         lines = [f"  holds: {fact}" for fact in self.proved]
+        result = f"FAILED ({self.status}): {self.problem}"
         if self.status == OK:
             lines += [f"  not proved: {gap}" for gap in self.not_proved]
-            lines += [f"VERIFIED: {self.size} records of {self.origin}"]
-        else:
-            lines += [f"FAILED ({self.status}): {self.problem}"]
-        return "\n".join(lines) + "\n"
+            part = "" if self.records == self.size else f"{self.records} of "
+            result = f"VERIFIED: {part}{self.size} records of {self.origin}"
+        return "\n".join([*lines, result, ""])
 
 
 class CheckError(Exception):
-    """A check failed; ``status`` is the exit status that says which kind."""
-
-    def __init__(self, status: int, problem: str) -> None:
-        super().__init__(problem)
-        self.status = status
+    """A check failed: the exit status that says which kind, and the problem."""
 
 
-@dataclass(frozen=True)
-class Key:
-    """The verifier key as it was given, and what it says: name, id, public key."""
+class Key(NamedTuple):
+    """A verifier key: its text, and what that says; a witness's is of kind 4."""
 
     text: str
     name: str
     key_id: bytes
     public: Ed25519PublicKey
+    kind: int
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """A tree head whose signature has been verified."""
+class Export:
+    """An export that is being checked: its tree, and what its records tell."""
 
-    size: int
-    root: bytes
+    def __init__(self, folder: Path, key: Key) -> None:
+        self.folder, self.key = folder, key
+        self.chain = [(key, (0, b"", ""))]
+        self.size, self.hashed, self.misplaced = 0, 0, ""
+        self.stack, self.times, self.gaps = list[bytes](), list[str](), list[str]()
+        self.roots, self.named = dict[int, bytes](), dict[int, str]()
+        self.events = Counter[str]()
 
+    def facts(self, held: Held, witnesses: Keys) -> Iterator[str]:
+        """Yield what holds, step by step."""
+        # 1. The given key vouches for the next, and so on; the last signed this.
+        self.read_chain()
+        ends = [head for _, head in self.chain[1:]]
+        size, root, _ = self.open_head(self.folder / "checkpoint.txt")
+        by = f", by key {len(ends)} of its chain" if ends else ""
+        yield f"the checkpoint over {size} records is signed by {self.key.name}{by}"
+        # 2. So is every held head, each by the key of its time.
+        seen = [h if isinstance(h, tuple) else self.open_head(h, size) for h in held]
+        seen += [each for vkey in witnesses for each in self.read_cosigned(vkey)]
+        # 3. For each number from 0 there is one canonical record, or just its hash.
+        self.read_records({n for n, _, _ in ends + seen}, size)
+        yield "the records are numbered without a gap and in canonical form"
+        # 4. Together they hash to the signed root.
+        need(self.root() == root, RECORD, "the records do not hash to the signed root")
+        yield "the records hash to the signed root: none was changed or moved"
+        # 5. The first hash to every held head, and to each that ended an epoch.
+        for n, old, by in ends + seen:
+            need(n <= size, TRUNCATED, f"{by} covers {n} records, this export {size}")
+            need(n in self.roots, UNCHECKED, f"{by} was not named as --since")
+            need(self.roots[n] == old, INCONSISTENT, f"{by} is of other records")
+        named = {end[0]: key.text for key, end in self.chain[1:]}
+        need(self.named == named, CHAIN, "records do not name the keys of the chain")
+        for n, _, by in seen:
+            yield f"the first {n} are those that {by} vouches for"
+        newest = max((n for n, _, _ in seen), default=0)
+        gap = f"that records from {newest} on were not rewritten before this export"
+        self.gaps += [gap + ADVICE] if newest < size else []
+        # 6. The manifest is signed, and the files are those it lists.
+        self.check_manifest()
+        yield "the manifest is signed and every file it lists is unchanged"
+        counts = ", ".join(f"{n} {event}" for event, n in sorted(self.events.items()))
+        yield f"{' to '.join(self.times)}: {counts}"
 
-@dataclass
-class Tree:
-    """The growing tree: one root per perfect subtree, largest first."""
+    def read_chain(self) -> None:
+        """Add the log's keys, each introduced by a head that the one before signed."""
+        for number, line in enumerate(read_lines(self.folder / "epoch-keys.jsonl")):
+            where, old = f"line {number + 1} of epoch-keys.jsonl", self.chain[-1]
+            try:
+                entry = parse_canonical(line[:-1], where)
+                text, _ = open_note(entry["note"].encode(), old[0], where)
+                head = parse_head(text, self.key.name, f"the last head of key {number}")
+                key = parse_key(entry["vkey"])
+                need(head[0] > old[1][0], CHAIN, "it leads back")
+            except (CheckError, LookupError, TypeError, AttributeError) as error:
+                raise CheckError(CHAIN, f"{where}: {error.args[-1]}") from None
+            self.chain.append((key, head))
 
-    size: int = 0
-    roots: list[bytes] = field(default_factory=list)
+    def open_head(self, path: Path, most: int = 1 << 63) -> Head:
+        """Return the checkpoint in ``path``, signed by the key of its time if known."""
+        data = plain(path, MAX_BYTES).read_bytes()
+        text = data.rpartition(b"\n\n")[0].decode("utf-8", "replace") + "\n"
+        head = parse_head(text, self.key.name, str(path))
+        keys = [key for key, start in self.chain if start[0] < max(head[0], 1)]
+        if head[0] <= most:
+            open_note(data, keys[-1], str(path))
+        return head
 
-    def append(self, data: bytes) -> None:
-        """Add the leaf of ``data``."""
-        carried = hashlib.sha256(b"\x00" + data).digest()
-        full = self.size
+    def read_cosigned(self, vkey: str) -> Iterator[Head]:
+        """Yield each tree head in cosignatures.txt that this witness signed."""
+        key, name, signed = parse_key(vkey, 4), "cosignatures.txt", False
+        parts = plain(self.folder / name, MAX_BYTES).read_bytes().split(b"\n\n")
+        for text, lines in zip(parts[::2], parts[1::2], strict=False):
+            if f"\N{EM DASH} {key.name} ".encode() in lines:
+                note, seconds = open_note(text + b"\n\n" + lines + b"\n", key, name)
+                when, signed = datetime.fromtimestamp(seconds, UTC).isoformat(), True
+                yield parse_head(note, self.key.name, f"{key.name} at {when}")
+        need(signed, SIGNATURE, f"{name} has nothing signed by {key.name}")
+
+    def read_records(self, sizes: set[int], size: int) -> None:
+        """Read the records, and the hashes in the place of others; note some roots."""
+        lines = read_lines(self.folder / "records.jsonl")
+        path = self.folder / "hashes.txt"
+        hashes = read_lines(path) if path.exists() else iter(())
+        line, hashed = next(lines, b""), next(hashes, b"")
+        while line or hashed:
+            if hashed.startswith(b"%d " % self.size):
+                self.take_hash(hashed.decode("utf-8", "replace"))
+                hashed = next(hashes, b"")
+            elif line:
+                self.take_record(line[:-1])
+                line = next(lines, b"")
+            else:
+                raise CheckError(GAP, f"record {self.size} is missing")
+            if self.size in sizes:
+                self.roots[self.size] = self.root()
+        count = f"{self.size} records where {size} were signed {self.misplaced}"
+        need(self.size >= size, GAP if self.misplaced else TRUNCATED, count)
+        need(self.size == size and not self.misplaced, RECORD, count)
+
+    def take_hash(self, line: str) -> None:
+        """Add the perfect subtree in a line of hashes.txt: place, leaves and root."""
+        _, count, body = (*line[:-1].split(" "), "", "")[:3]
+        root, leaves = from_base64(body), int(count) if count.isdecimal() else 0
+        formed = len(root) == 32 and line == f"{self.size} {leaves} {body}\n"
+        aligned = leaves.bit_count() == 1 and self.size % leaves == 0
+        need(formed and aligned, RECORD, f"no hash in the place of {self.size}")
+        self.hashed += leaves
+        self.append(root, leaves)
+
+    def take_record(self, data: bytes) -> None:
+        """Check one record's form and place, and count it."""
+        where = f"line {self.events.total() + 1} of records.jsonl"
+        record = parse_canonical(data, where)
+        ours = (record.get("v"), record.get("log")) == (1, self.key.name)
+        need(ours, RECORD, f"{where} is not a record of {self.key.name}")
+        if record.get("seq") != str(self.size) and not self.misplaced:
+            self.misplaced = f"{where} is record {record.get('seq')}, not {self.size}"
+        self.events[str(record.get("event"))] += 1
+        self.times = [*self.times[:1], str(record.get("ts"))]
+        self.append(sha256(b"\x00" + data).digest())
+        if record.get("event") == "key.rotate":
+            self.named[self.size] = str(record.get("vkey"))
+
+    def append(self, subtree: bytes, leaves: int = 1) -> None:
+        """Grow the tree by a perfect subtree; keep one root per bit of its size."""
+        full = self.size // leaves
         while full & 1:
-            carried = hashlib.sha256(b"\x01" + self.roots.pop() + carried).digest()
+            subtree = sha256(b"\x01" + self.stack.pop() + subtree).digest()
             full >>= 1
-        self.roots.append(carried)
-        self.size += 1
+        self.stack.append(subtree)
+        self.size += leaves
 
     def root(self) -> bytes:
         """Return the tree head."""
-        if not self.roots:
-            return hashlib.sha256(b"").digest()
-        *left, result = self.roots
-        for subtree in reversed(left):
-            result = hashlib.sha256(b"\x01" + subtree + result).digest()
+        result = self.stack[-1] if self.stack else sha256(b"").digest()
+        for subtree in reversed(self.stack[:-1]):
+            result = sha256(b"\x01" + subtree + result).digest()
         return result
 
+    def check_manifest(self) -> None:
+        """Check the manifest, which the newest key signed, and every file it lists."""
+        data = plain(self.folder / "manifest.json", MAX_BYTES).read_bytes()
+        note = plain(self.folder / "manifest.note", MAX_BYTES).read_bytes()
+        text = f"{TITLE}\n{self.key.name}\n{sha256(data).hexdigest()}\n"
+        same = open_note(note, self.chain[-1][0], "manifest.note")[0] == text
+        need(same, RECORD, "manifest.json is not the one that was signed")
+        manifest = parse_canonical(data, "manifest.json")
+        stated = [manifest.get(name) for name in ("v", "origin", "vkey", "size")]
+        try:
+            listed = manifest["files"]
+            files = {f["path"]: (f["sha256"], f["size_bytes"]) for f in listed}
+            derived = sorted(f["path"] for f in listed if "derived_from" in f)
+            whole = len(files) == len(listed) and files.keys() - derived >= {*LISTED}
+            named = all(
+                re.fullmatch(r"(consistency/)?\w[\w.-]*", name) for name in files
+            )
+        except (LookupError, TypeError):
+            whole = named = False
+        same = stated == [1, self.key.name, self.key.text, str(self.size)]
+        need(whole and named and same, RECORD, "manifest.json is of another export")
+        for name, said in files.items():
+            with plain(self.folder / name).open("rb") as file:
+                actual = (file_digest(file, "sha256").hexdigest(), str(file.tell()))
+            need(said == actual, RECORD, f"{name} is not what manifest.json says")
+        if self.hashed:
+            need(manifest.get("only"), GAP, f"{self.hashed} records are left out")
+            self.gaps.append(
+                f"what {self.hashed} records say: here is {manifest['only']}"
+            )
+        extra = {p.name for p in self.folder.iterdir()} - {
+            *FILES,
+            *files,
+            "consistency",
+        }
+        self.gaps += [f"{each}: covered by no signature" for each in sorted(extra)]
+        why = "made for convenience: the proof is of records.jsonl alone"
+        self.gaps += [f"{', '.join(derived)}: {why}"] if derived else []
 
-@dataclass
-class Reading:
-    """What one pass over records.jsonl found."""
 
-    tree: Tree = field(default_factory=Tree)
-    roots: dict[int, bytes] = field(default_factory=dict)
-    digest: str = ""
-    size_bytes: int = 0
-    misplaced: str = ""
-    events: Counter[str] = field(default_factory=Counter)
-    unanswered: set[str] = field(default_factory=set)
-    first_ts: str = ""
-    last_ts: str = ""
-
-
-def verify(folder: Path, *, key: str, held: tuple[Path, ...] = ()) -> Verdict:
-    """Return the verdict on an export, given its log's key and held checkpoints."""
+def verify(folder: Path, *, key: str, held: Held = (), witnesses: Keys = ()) -> Verdict:
+    """Return the verdict on an export, given its log's key and what else is held."""
     proved: list[str] = []
     try:
-        return _verify(folder, key, held, proved)
+        found = Export(folder, parse_key(key))
+        proved.extend(map(shown, found.facts(held, witnesses)))
     except CheckError as error:
-        status, problem = error.status, _shown(str(error))
+        return Verdict(error.args[0], shown(error.args[1]), tuple(proved))
     except OSError as error:
-        status, problem = UNCHECKED, f"cannot read {error.filename}: {error.strerror}"
-    return Verdict(status, problem, tuple(proved), NOT_PROVED)
+        return Verdict(UNCHECKED, f"{error.filename}: {error.strerror}", tuple(proved))
+    gaps, here = NOT_PROVED + tuple(map(shown, found.gaps)), sum(found.events.values())
+    return Verdict(OK, "", tuple(proved), gaps, found.key.name, found.size, here)
 
 
-def _verify(
-    folder: Path, vkey: str, held: tuple[Path, ...], proved: list[str]
-) -> Verdict:
-    # 1. The checkpoint of this export is signed by the key the auditor gave.
-    key = parse_key(vkey)
-    head = read_checkpoint(folder / "checkpoint.txt", key)
-    proved.append(f"the checkpoint over {head.size} records is signed by {key.name}")
-    # 2. So is every held checkpoint, and none covers more than this export.
-    anchors = [(path, read_checkpoint(path, key)) for path in held]
-    for path, anchor in anchors:
-        if anchor.size > head.size:
-            problem = f"{path} covers {anchor.size} records, this export {head.size}"
-            raise CheckError(TRUNCATED, problem)
-    # 3. There is one canonical record for each number from 0, and no other.
-    sizes = {anchor.size for _, anchor in anchors}
-    reading = read_records(folder / "records.jsonl", key.name, sizes)
-    check_count(reading, head)
-    proved.append("the records are numbered without a gap and in canonical form")
-    # 4. Together they hash to the signed root.
-    if reading.misplaced:
-        raise CheckError(RECORD, reading.misplaced)
-    if reading.tree.root() != head.root:
-        raise CheckError(RECORD, "the records do not hash to the signed root")
-    proved.append("the records hash to the signed root: none was changed or moved")
-    # 5. The first records hash to the root of each held checkpoint.
-    for path, anchor in anchors:
-        if reading.roots[anchor.size] != anchor.root:
-            raise CheckError(INCONSISTENT, f"{path} was signed over other records")
-        proved.append(f"the first {anchor.size} are those that {path} was signed over")
-    # 6. The manifest is signed, and the files are those it lists.
-    derived = check_manifest(folder, key, head, reading)
-    proved.append("the manifest is signed and every file it lists is unchanged")
-    proved.append(summary(reading))
-    gaps = NOT_PROVED + _history_gap(sizes, head) + _convenience(derived)
-    gaps += _not_covered(folder, derived)
-    return Verdict(OK, "", tuple(proved), gaps, key.name, head.size, head.root.hex())
+def need(holds: object, status: int, problem: str) -> None:
+    """Raise unless ``holds``."""
+    if not holds:
+        raise CheckError(status, problem)
 
 
-def parse_key(text: str) -> Key:
+def parse_key(text: str, kind: int = 1) -> Key:
     """Return the key that ``text`` spells, after checking its own id."""
     name, key_id, body = (*text.split("+", 2), "", "")[:3]
     raw = from_base64(body)
-    digest = hashlib.sha256(f"{name}\n".encode("utf-8", "replace") + raw).digest()[:4]
-    if len(raw) != 33 or raw[:1] != b"\x01" or digest.hex() != key_id:
-        raise CheckError(UNCHECKED, "--key is not a whole verifier key NAME+ID+BASE64")
-    return Key(text, name, digest, Ed25519PublicKey.from_public_bytes(raw[1:]))
+    digest = sha256(f"{name}\n".encode("utf-8", "replace") + raw).digest()[:4]
+    whole = len(raw) == 33 and raw[0] == kind and digest.hex() == key_id
+    option = "--key" if kind == 1 else "--witness"
+    need(whole, UNCHECKED, f"{option} is not a whole verifier key NAME+ID+BASE64")
+    return Key(text, name, digest, Ed25519PublicKey.from_public_bytes(raw[1:]), kind)
 
 
-def open_note(data: bytes, key: Key, name: str) -> str:
-    """Return the text of a C2SP note that ``key`` signed."""
+def open_note(data: bytes, key: Key, name: str) -> tuple[str, int]:
+    """Return the text of a C2SP note that ``key`` signed, and a cosignature's time."""
     text, gap, block = data.rpartition(b"\n\n")
-    lines, signed = block.decode("utf-8", "replace").split("\n"), False
-    if not gap or lines.pop():
-        raise CheckError(SIGNATURE, f"{name} is not a signed note")
+    lines, signed, seconds = block.decode("utf-8", "replace").split("\n"), False, 0
+    need(gap and not lines.pop(), SIGNATURE, f"{name} is not a signed note")
     for line in lines:
         dash, signer, body = (*line.split(" "), "", "", "")[:3]
-        raw = from_base64(body)
-        if f"{dash} {signer} {body}" != line or dash != "\N{EM DASH}" or not raw:
-            raise CheckError(SIGNATURE, f"{name} has a line that is no signature")
+        raw, message = from_base64(body), text + b"\n"
+        formed = raw and f"{dash} {signer} {body}" == line and dash == "\N{EM DASH}"
+        need(formed, SIGNATURE, f"{name} has a line that is no signature")
         if (signer, raw[:4]) == (key.name, key.key_id):
+            signature, signed = raw[4:], True
+            if key.kind == 4:
+                seconds, signature = int.from_bytes(raw[4:12]), raw[12:]
+                message = b"cosignature/v1\ntime %d\n" % seconds + message
             try:
-                key.public.verify(raw[4:], text + b"\n")
+                key.public.verify(signature, message)
             except InvalidSignature:
                 raise CheckError(SIGNATURE, f"{name}: wrong signature") from None
-            signed = True
-    if not signed:
-        raise CheckError(SIGNATURE, f"{name} is not signed by {key.name}")
-    return text.decode("utf-8", "replace") + "\n"
+    need(signed, SIGNATURE, f"{name} is not signed by {key.name}")
+    return text.decode("utf-8", "replace") + "\n", seconds
 
 
-def read_checkpoint(path: Path, key: Key) -> Checkpoint:
-    """Return the checkpoint in ``path`` if ``key`` signed it for its own log."""
-    lines = open_note(read_small(path), key, str(path)).split("\n")
-    if len(lines) != 4 or lines[3] or lines[0] != key.name:
-        raise CheckError(SIGNATURE, f"{path} is not a checkpoint of {key.name}")
-    root = from_base64(lines[2])
-    if not re.fullmatch("[0-9]{1,19}", lines[1]) or len(root) != 32:
-        raise CheckError(SIGNATURE, f"{path} has no size and root")
-    return Checkpoint(int(lines[1]), root)
-
-
-def read_records(path: Path, origin: str, sizes: set[int]) -> Reading:
-    """Read records.jsonl once, line by line, remembering roots at ``sizes``."""
-    found, digest, line = Reading(), hashlib.sha256(), b"\n"
-    with open_plain(path) as file:
-        while line.endswith(b"\n"):
-            if found.tree.size in sizes:
-                found.roots[found.tree.size] = found.tree.root()
-            line = file.readline(MAX_BYTES + 1)
-            digest.update(line)
-            found.size_bytes += len(line)
-            if line.endswith(b"\n"):
-                take_record(found, line[:-1], origin)
-    found.digest = digest.hexdigest()
-    if line:
-        raise CheckError(TRUNCATED, "records.jsonl ends inside a record")
-    return found
-
-
-def take_record(found: Reading, data: bytes, origin: str) -> None:
-    """Check one record's form and place, and count it."""
-    place = found.tree.size
-    where = f"line {place + 1} of records.jsonl"
-    record = parse_canonical(data, where)
-    if (record.get("v"), record.get("log")) != (1, origin):
-        raise CheckError(RECORD, f"{where} is not a record of {origin}")
-    if record.get("seq") != str(place) and not found.misplaced:
-        found.misplaced = f"{where} is record {record.get('seq')}, not {place}"
-    found.last_ts = str(record.get("ts"))
-    found.first_ts = found.first_ts or found.last_ts
-    event, request = str(record.get("event")), str(record.get("request_id"))
-    found.events[event] += 1
-    if event == "llm.request":
-        found.unanswered.add(request)
-    elif event in ("llm.response", "llm.aborted"):
-        found.unanswered.discard(request)
-    found.tree.append(data)
-
-
-def check_count(found: Reading, head: Checkpoint) -> None:
-    """Check that there are as many records as the checkpoint was signed over."""
-    count = f"{found.tree.size} records where {head.size} were signed"
-    if found.tree.size < head.size and found.misplaced:
-        raise CheckError(GAP, f"{count}: {found.misplaced}")
-    if found.tree.size < head.size:
-        raise CheckError(TRUNCATED, f"{count}: the last ones are missing")
-    if found.tree.size > head.size:
-        raise CheckError(RECORD, f"{count}: some were added at the end")
-
-
-def check_manifest(
-    folder: Path, key: Key, head: Checkpoint, found: Reading
-) -> tuple[str, ...]:
-    """Check the manifest and every file it lists; return the derived ones' names."""
-    data = read_small(folder / "manifest.json")
-    text = open_note(read_small(folder / "manifest.note"), key, "manifest.note")
-    digest = hashlib.sha256(data).hexdigest()
-    if text != f"sallyport export manifest v1\n{key.name}\n{digest}\n":
-        raise CheckError(RECORD, "manifest.json is not the one that was signed")
-    manifest = parse_canonical(data, "manifest.json")
-    listed, derived = _split(manifest.get("files"))
-    actual = []
-    for name in LISTED:
-        digest, size = found.digest, found.size_bytes
-        if name != "records.jsonl":
-            held = read_small(folder / name)
-            digest, size = hashlib.sha256(held).hexdigest(), len(held)
-        actual.append({"path": name, "sha256": digest, "size_bytes": str(size)})
-        if actual[-1] not in listed:
-            raise CheckError(RECORD, f"{name} is not what manifest.json says it is")
-    stated = [manifest.get(name) for name in ("v", "origin", "vkey", "size")]
-    if [*stated, listed] != [1, key.name, key.text, str(head.size), actual]:
-        raise CheckError(RECORD, "manifest.json is of another log or checkpoint")
-    return tuple(check_derived(folder, file) for file in derived)
-
-
-def _split(files: object) -> tuple[list[Any], list[dict[str, Any]]]:
-    """Return the manifest's entries of evidence, and those of derived files."""
-    entries: list[Any] = files if isinstance(files, list) else []
-    derived = [e for e in entries if isinstance(e, dict) and "derived_from" in e]
-    return [entry for entry in entries if entry not in derived], derived
-
-
-def check_derived(folder: Path, entry: dict[str, Any]) -> str:
-    """Check that a file made from the records is the one that was written with them."""
-    name = entry.get("path")
-    if not isinstance(name, str) or not DERIVED_NAME.fullmatch(name) or name in FILES:
-        raise CheckError(RECORD, "manifest.json lists a file of an impossible name")
-    digest, size = hashlib.sha256(), 0
-    with open_plain(folder / name) as file:
-        while block := file.read(MAX_BYTES):
-            digest.update(block)
-            size += len(block)
-    stated = {"sha256": digest.hexdigest(), "size_bytes": str(size)}
-    if entry != {"path": name, "derived_from": "records.jsonl", **stated}:
-        raise CheckError(RECORD, f"{name} is not what manifest.json says it is")
-    return name
-
-
-def summary(found: Reading) -> str:
-    """Return one sentence on what the records are about."""
-    counts = ", ".join(f"{n} {event}" for event, n in sorted(found.events.items()))
-    counts += f"; {len(found.unanswered)} requests without an outcome yet"
-    return _shown(f"{found.first_ts} to {found.last_ts}: {counts}")
-
-
-def _shown(text: str) -> str:
-    """Return ``text`` so that what came from an export cannot drive a terminal."""
-    return "".join(char if char.isprintable() else "?" for char in text)
-
-
-def _history_gap(sizes: set[int], head: Checkpoint) -> tuple[str, ...]:
-    """Say which records the host could still have rewritten before this export."""
-    newest = max(sizes, default=0)
-    gap = f"that records from {newest} on were not rewritten before this export: "
-    advice = "no later checkpoint was held; keep this checkpoint.txt for next time"
-    return () if newest == head.size else (gap + advice,)
-
-
-def _convenience(derived: tuple[str, ...]) -> tuple[str, ...]:
-    """Say of files made from the records that they are no evidence themselves."""
-    said = "unchanged since the export, but made for convenience: the proof is of"
-    return (f"{', '.join(derived)}: {said} records.jsonl alone",) if derived else ()
-
-
-def _not_covered(folder: Path, derived: tuple[str, ...]) -> tuple[str, ...]:
-    """Name what else lies in the folder, of which no signature says anything."""
-    known = {*FILES, *derived}
-    extra = sorted(path.name for path in folder.iterdir() if path.name not in known)
-    names = _shown(", ".join(extra))
-    return (f"{names}: not covered by any signature",) if extra else ()
+def parse_head(text: str, origin: str, source: str) -> Head:
+    """Return the tree head that the text of a checkpoint of ``origin`` spells."""
+    _, size, body = (*text.split("\n"), "", "")[:3]
+    root = from_base64(body)
+    formed = len(root) == 32 and text == f"{origin}\n{size}\n{body}\n"
+    formed = formed and re.fullmatch("[0-9]{1,19}", size) is not None
+    need(formed, SIGNATURE, f"{source} is not a checkpoint of {origin}")
+    return int(size), root, source
 
 
 def parse_canonical(data: bytes, where: str) -> dict[str, Any]:
-    """Return the object in ``data`` if these are its RFC 8785 bytes."""
+    """Return the object in ``data`` if these are its RFC 8785 bytes, without floats."""
     try:
-        value = json.loads(data, parse_float=_no_float, parse_constant=_no_float)
-        same = json.dumps(
-            value, sort_keys=True, separators=(",", ":"), ensure_ascii=False
-        ).encode()
+        value = json.loads(data, parse_float=int, parse_constant=int)
+        same = json.dumps(value, sort_keys=True, separators=SHORT, ensure_ascii=False)
+        formed = isinstance(value, dict) and same.encode() == data
     except (ValueError, RecursionError):
-        raise CheckError(RECORD, f"{where} is not a record") from None
-    if not isinstance(value, dict) or same != data:
-        raise CheckError(RECORD, f"{where} is not in canonical form")
-    return value
-
-
-def _no_float(_text: str) -> NoReturn:
-    raise ValueError("records hold no floating point numbers")
+        formed = False
+    need(formed, RECORD, f"{where} is not a record in canonical form")
+    return dict(value)
 
 
 def from_base64(text: str) -> bytes:
@@ -402,36 +359,38 @@ def from_base64(text: str) -> bytes:
     return raw if base64.b64encode(raw).decode() == text else b""
 
 
-def open_plain(path: Path) -> BinaryIO:
-    """Open ``path`` if it is a plain file: nothing that points or blocks."""
-    if path.is_symlink() or not path.is_file():
-        raise CheckError(UNCHECKED, f"{path} is missing or not a plain file")
-    return path.open("rb")
+def shown(text: str) -> str:
+    """Return ``text`` so that what came from an export cannot drive a terminal."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
-def read_small(path: Path) -> bytes:
-    """Return the bytes of a file that has no reason to be long."""
-    with open_plain(path) as file:
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise CheckError(UNCHECKED, f"{path} is longer than {MAX_BYTES} bytes")
-    return data
+def plain(path: Path, most: int = 1 << 63) -> Path:
+    """Return ``path`` if it is a plain file, not too long: nothing that blocks."""
+    found = path.is_file() and not path.is_symlink() and path.stat().st_size <= most
+    need(found, UNCHECKED, f"{path} is missing, too long or not a plain file")
+    return path
 
 
-class _Parser(ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Exit with 1, since argparse's own 2 means something else here."""
-        self.exit(UNCHECKED, f"verify.py: {message}\n")
+def read_lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file, each with its end."""
+    with plain(path).open("rb") as file:
+        while line := file.readline(MAX_BYTES + 1):
+            need(line[-1:] == b"\n", TRUNCATED, f"{path.name} ends inside a line")
+            yield line
 
 
 def main(arguments: list[str]) -> int:
     """Print the verdict and return the exit status."""
-    parser = _Parser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser = ArgumentParser(description=__doc__, formatter_class=RawTextHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--key", required=True, metavar="VKEY")
+    parser.add_argument("--key", required=True)
     parser.add_argument("--held", type=Path, action="append", default=[])
-    chosen = parser.parse_args(arguments)
-    verdict = verify(chosen.folder, key=chosen.key, held=tuple(chosen.held))
+    parser.add_argument("--witness", action="append", default=[])
+    try:
+        got = parser.parse_args(arguments)
+    except SystemExit as stop:
+        return UNCHECKED if stop.code else OK  # argparse says 2, which is taken here
+    verdict = verify(got.folder, key=got.key, held=got.held, witnesses=got.witness)
     sys.stdout.write(verdict.text())
     return verdict.status
 

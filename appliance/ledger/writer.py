@@ -8,7 +8,8 @@ Any database error halts the writer: every waiting draft fails with
 ``AuditUnavailableError``, and so does every later one, until a fresh connection
 shows the ledger to continue from what was last written, signed by its own key,
 and has committed a ``log.resumed`` record. Nothing is retried on the connection
-that failed. Source: NIST SP 800-53 AU-5.
+that failed. When a day of UTC begins, the ledger goes on under a new key before
+anything is recorded in it. Source: NIST SP 800-53 AU-5.
 """
 
 import asyncio
@@ -20,7 +21,6 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -30,8 +30,11 @@ from appliance.errors import AuditUnavailableError
 from appliance.ledger.append import OF_A_REQUEST, Receipt, extend
 from appliance.ledger.events import Draft, Event, Outcome
 from appliance.ledger.head import LogIdentity, read_verified_head
+from appliance.ledger.keys import LedgerKeys
 from appliance.ledger.merkle import Frontier
 from appliance.ledger.recover import aborted_drafts
+from appliance.ledger.rotation import destroy_closed_keys, hand_over
+from bundleformat.errors import Error
 
 MAX_GROUP = 256
 """Most records in one commit. Bounds how long a waiting draft can be held up."""
@@ -42,7 +45,11 @@ MAX_WAITING = 8_192
 PROBE_INTERVAL_S = 1.0
 """How often a halted writer tries to resume. Unit: seconds."""
 
-_LEDGER_FAILURES = (AuditUnavailableError, SQLAlchemyError, sqlite3.Error, OSError)
+DAY_CHECK_S = 30.0
+"""How often an idle writer looks whether a new day has begun. Unit: seconds."""
+
+_LEDGER_FAILURES = (Error, SQLAlchemyError, sqlite3.Error, OSError)
+"""What makes the ledger unable to write: its head, its key, its disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +70,10 @@ class LedgerWriter:
         engine: Engine,
         *,
         log: LogIdentity,
-        signer: Ed25519PrivateKey,
+        keys: LedgerKeys,
         clock: Clock,
         probe_interval_s: float = PROBE_INTERVAL_S,
+        day_check_s: float = DAY_CHECK_S,
     ) -> None:
         """Check the ledger's head and start the thread.
 
@@ -74,12 +82,14 @@ class LedgerWriter:
         """
         self._engine = engine
         self._log = log
-        self._signer = signer
+        self._keys = keys
         self._clock = clock
         self._probe_interval_s = probe_interval_s
+        self._day_check_s = day_check_s
         self._waiting: queue.Queue[_Pending | None] = queue.Queue(MAX_WAITING)
         self._gate = threading.Lock()
         self._closed = False
+        self._day = clock.now().date()
         self._halted_by = ""
         self._refused = 0
         self._unanswered: set[str] = set()
@@ -147,6 +157,7 @@ class LedgerWriter:
         closed = False
         while not closed:
             group, closed = self._take()
+            self._follow_the_day()
             self._commit([pending for pending in group if pending.claim()])
             if self._halted_by and not group and not closed:
                 self._probe()
@@ -157,7 +168,7 @@ class LedgerWriter:
         group: list[_Pending] = []
         try:
             item = self._waiting.get(
-                timeout=self._probe_interval_s if self._halted_by else None
+                timeout=self._probe_interval_s if self._halted_by else self._day_check_s
             )
             while item is not None:
                 group.append(item)
@@ -167,6 +178,33 @@ class LedgerWriter:
         except queue.Empty:
             return group, False
         return group, True
+
+    def _follow_the_day(self) -> None:
+        """Hand over to a new key if a day has begun since the last time."""
+        today = self._clock.now().date()
+        if today <= self._day or self._halted_by:
+            return
+        try:
+            self._rotate()
+            self._day = today
+        except _LEDGER_FAILURES as error:
+            self._halt(error)
+
+    def _rotate(self) -> None:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        now = self._clock.now()
+        with self._connection.begin():
+            done = hand_over(
+                self._connection,
+                log=self._log,
+                keys=self._keys,
+                now=now,
+                reason="day",
+                seen=self._seen,
+            )
+        self._seen = done.frontier
+        destroy_closed_keys(self._engine, keys=self._keys, now=now)
 
     def _commit(self, group: Sequence[_Pending]) -> None:
         """Make ``group`` durable and answer every draft of it."""
@@ -206,7 +244,7 @@ class LedgerWriter:
                 self._connection,
                 [*drafts, *lost],
                 log=self._log,
-                signer=self._signer,
+                keys=self._keys,
                 now=self._clock.now(),
                 seen=self._seen,
             )

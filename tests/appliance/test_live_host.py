@@ -101,7 +101,7 @@ def opened(kept: Kept) -> OpenHost:
         clock=host.clock,
         database=host.database,
         log=host.log,
-        signer=host.signer,
+        keys=host.keys,
         pepper=bytes(32),
     )
 

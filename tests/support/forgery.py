@@ -4,16 +4,43 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import Connection
 
 from appliance.ledger.export import MANIFEST_TITLE
-from appliance.ledger.head import LogIdentity
+from appliance.ledger.head import LogIdentity, read_open_epoch
+from appliance.ledger.keys import LedgerKeys
 from appliance.ledger.merkle import leaf_hash, tree_root
 from appliance.ledger.note import Checkpoint, sign_note
+
+
+@dataclass(frozen=True)
+class Thief:
+    """Whoever has a key that signs heads of a log."""
+
+    log: LogIdentity
+    signer: Ed25519PrivateKey
+
+
+class Opened(Protocol):
+    """An open host, or a ledger."""
+
+    @property
+    def log(self) -> LogIdentity: ...
+
+    @property
+    def keys(self) -> LedgerKeys: ...
+
+
+def thief_of(opened: Opened, connection: Connection) -> Thief:
+    """Return who has copied the key that signs now."""
+    signer = opened.keys.signer(read_open_epoch(connection))
+    return Thief(log=opened.log, signer=signer)
 
 
 class Signing(Protocol):

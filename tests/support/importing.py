@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, Engine, text
 
 from appliance import import_flow, import_looks
@@ -36,6 +35,7 @@ from appliance.ledger.append import append
 from appliance.ledger.commission import commission, open_ledger
 from appliance.ledger.events import Draft
 from appliance.ledger.head import LogIdentity
+from appliance.ledger.keys import LedgerKeys
 from appliance.registry import catalogue
 from appliance.registry.store import Store
 from bundleformat.digest import sha256_of
@@ -182,7 +182,7 @@ class Host:
     home: Path
     database: Engine
     log: LogIdentity
-    signer: Ed25519PrivateKey
+    keys: LedgerKeys
     clock: Clock
 
     @property
@@ -198,7 +198,7 @@ class Host:
             connection,
             drafts,
             log=self.log,
-            signer=self.signer,
+            keys=self.keys,
             now=self.clock.now(),
         )
 
@@ -293,8 +293,8 @@ def open_host(home: Path) -> Host:
     """Open the host in ``home`` as another process would."""
     database = open_database(home / "sallyport.db")
     with database_faults(database), reader(database).connect() as connection:
-        log, signer = open_ledger(connection, key_path=home / "keys" / "ledger.key")
-    return Host(home=home, database=database, log=log, signer=signer, clock=Clock())
+        log, keys = open_ledger(connection, key_path=home / "keys" / "ledger.key")
+    return Host(home=home, database=database, log=log, keys=keys, clock=Clock())
 
 
 def refuse(

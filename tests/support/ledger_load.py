@@ -25,9 +25,9 @@ def main(home: Path) -> None:
     engine = open_database(home / "sallyport.db")
     clock = SystemClock()
     with engine.begin() as connection:
-        log, signer = open_ledger(connection, key_path=home / "keys" / "ledger.key")
-        abort_open_requests(connection, log=log, signer=signer, now=clock.now())
-    writer = LedgerWriter(engine, log=log, signer=signer, clock=clock)
+        log, keys = open_ledger(connection, key_path=home / "keys" / "ledger.key")
+        abort_open_requests(connection, log=log, keys=keys, now=clock.now())
+    writer = LedgerWriter(engine, log=log, keys=keys, clock=clock)
     os.write(1, b"ready\n")
     names = itertools.count()
 

@@ -11,8 +11,11 @@ from sqlalchemy import Engine, text
 
 from appliance.db.session import create_database
 from appliance.ledger.append import LogIdentity, Receipt, append
-from appliance.ledger.commission import commission, load_key
+from appliance.ledger.commission import commission
 from appliance.ledger.events import Draft, Event, Outcome
+from appliance.ledger.head import read_open_epoch
+from appliance.ledger.keys import LedgerKeys
+from appliance.ledger.rotation import rotate
 
 NOW = dt.datetime(2026, 11, 22, 8, 4, 29, 123456, tzinfo=dt.UTC)
 SHA = "ab" * 32
@@ -35,13 +38,23 @@ class Ledger:
 
     engine: Engine
     log: LogIdentity
-    signer: Ed25519PrivateKey
+    keys: LedgerKeys
     home: Path
+
+    @property
+    def signer(self) -> Ed25519PrivateKey:
+        """The key that signs now."""
+        with self.engine.connect() as connection:
+            return self.keys.signer(read_open_epoch(connection))
+
+    def rotate(self, *, now: dt.datetime = NOW) -> None:
+        """Go on under a new key; the old one is gone."""
+        rotate(self.engine, log=self.log, keys=self.keys, now=now, reason="start")
 
     def append(self, drafts: Sequence[Draft]) -> tuple[Receipt, ...]:
         """Append ``drafts`` in one committed transaction."""
         with self.engine.begin() as connection:
-            return append(connection, drafts, log=self.log, signer=self.signer, now=NOW)
+            return append(connection, drafts, log=self.log, keys=self.keys, now=NOW)
 
     def count(self, table: str = "record") -> int:
         """Return the number of rows of ``table``."""
@@ -57,7 +70,7 @@ def ledger_in(home: Path, *, site: str = "test.example") -> Iterator[Ledger]:
     key_path = home / "keys" / "ledger.key"
     with engine.begin() as connection:
         log = commission(connection, key_path=key_path, site=site, tool=TOOL, now=NOW)
-    yield Ledger(engine=engine, log=log, signer=load_key(key_path), home=home)
+    yield Ledger(engine=engine, log=log, keys=LedgerKeys(key_path), home=home)
     engine.dispose()
 
 

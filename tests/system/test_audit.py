@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from appliance.compose import open_host
 from appliance.ledger.note import VerifierKey
-from tests.support.forgery import copy_with, records_of, resign
+from tests.support.forgery import copy_with, records_of, resign, thief_of
 from tests.support.real_host import RealHost
 from tests.system.test_api import messages
 
@@ -111,7 +111,9 @@ def test_a_rewrite_signed_with_the_real_key_is_caught_by_a_held_checkpoint(
 ) -> None:
     _, later, key = exported
     folder = copy_with(later, forge(records_of(later)), to=tmp_path / "forged")
-    resign(folder, ledger=open_host(host.home))
+    opened = open_host(host.home)
+    with opened.look() as connection:
+        resign(folder, ledger=thief_of(opened, connection))
     # Alone it looks clean; what the auditor already holds tells.
     assert verdicts(host, folder, key) == (0, 0, "")
     held = later / "checkpoint.txt"

@@ -14,8 +14,10 @@ from appliance.audit_media.iso_image import find_xorriso
 from appliance.cli import main
 from appliance.clock import SystemClock
 from appliance.commission_flow import initialise_trust
+from appliance.compose import open_host
 from appliance.home import Home
 from appliance.ledger import verifier
+from appliance.ledger.rotation import rotate
 from bundleformat.trust import fingerprint
 from tests.support.forgery import copy_with, records_of
 from tests.support.publisher import make_root, new_keys
@@ -210,3 +212,32 @@ def test_an_image_holds_an_export_that_verifies(
         capture_output=True,
     )
     assert verifier.verify(there, key=key).status == verifier.OK
+
+
+def test_a_broken_chain_of_keys_has_a_code_of_its_own(
+    exported: dict[str, Any], capsys: Captured
+) -> None:
+    Path(exported["folder"], "epoch-keys.jsonl").write_bytes(b"{}\n")
+    status, error = refusal(exported, capsys, exported["folder"])
+    assert (status, error["code"]) == (3, "key-chain")
+    assert "line 1 of epoch-keys.jsonl" in error["message"]
+
+
+def test_the_keys_of_a_ledger_are_listed(home: Path, capsys: Captured) -> None:
+    opened = open_host(home)
+    rotate(
+        opened.database,
+        log=opened.log,
+        keys=opened.keys,
+        now=opened.clock.now(),
+        reason="start",
+    )
+    assert main(["--home", str(home), "audit", "keys", "--json"]) == 0
+    first, second = json.loads(capsys.readouterr().out)["keys"]
+    assert (first["epoch"], first["vkey"], first["to_size"]) == (0, opened.log.vkey, 3)
+    assert first["destroyed_ts"]
+    assert (second["epoch"], second["from_size"], second["to_size"]) == (1, 3, None)
+    assert main(["--home", str(home), "audit", "keys"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "heads of 1 to 3 records  destroyed 2" in lines[0]
+    assert lines[1].endswith("heads of more than 3 records  in use")

@@ -29,6 +29,12 @@ CHECKPOINT = (
     " VALUES (:size, zeroblob(32), x'', 'n', 't')"
 )
 LOG = "INSERT INTO log_meta VALUES ('a', 'b', 'c', 'd')"
+EPOCHS = (
+    "INSERT INTO epoch_key VALUES (0, 'v', 0, NULL, 0, NULL)",
+    "UPDATE epoch_key SET to_size = 2",
+    "INSERT INTO epoch_key VALUES (1, 'w', 2, NULL, 1, NULL)",
+    "UPDATE epoch_key SET destroyed_ts = 't' WHERE epoch = 0",
+)
 
 
 @pytest.fixture
@@ -39,6 +45,8 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
         for seq in (0, 1):
             connection.execute(text(RECORD), {"seq": seq})
         connection.execute(text(CHECKPOINT), {"size": 2})
+        for statement in EPOCHS:
+            connection.execute(text(statement))
     yield engine
     engine.dispose()
 
@@ -123,6 +131,20 @@ def test_generations_from_before_the_order_was_kept_have_a_place_in_it(
     upgraded.dispose()
 
 
+def test_the_first_key_of_an_older_ledger_is_its_first_epoch(tmp_path: Path) -> None:
+    path = tmp_path / "sallyport.db"
+    command.upgrade(alembic_config(path), "0005")
+    engine = connect(path)
+    with engine.begin() as connection:
+        connection.execute(text(LOG))
+    engine.dispose()
+    upgraded = create_database(path)
+    with upgraded.connect() as connection:
+        found = connection.execute(text("SELECT * FROM epoch_key")).one()
+    assert tuple(found) == (0, "c", 0, None, 0, None)
+    upgraded.dispose()
+
+
 def test_a_failed_upgrade_leaves_no_table(tmp_path: Path) -> None:
     path = tmp_path / "sallyport.db"
     engine = connect(path)
@@ -152,6 +174,14 @@ def test_a_failed_upgrade_leaves_no_table(tmp_path: Path) -> None:
         "DELETE FROM log_meta",
         "INSERT INTO log_meta VALUES ('second', 'b', 'c', 'd')",
         "INSERT OR REPLACE INTO log_meta VALUES ('a', 'x', 'c', 'd')",
+        "DELETE FROM epoch_key",
+        "UPDATE epoch_key SET vkey = 'x'",
+        "UPDATE epoch_key SET to_size = 0",
+        "UPDATE epoch_key SET destroyed_ts = 't' WHERE epoch = 1",
+        "UPDATE epoch_key SET to_size = 3 WHERE epoch = 0",
+        "UPDATE epoch_key SET to_size = NULL WHERE epoch = 0",
+        "INSERT INTO epoch_key VALUES (2, 'v', 2, NULL, 1, NULL)",
+        "INSERT OR REPLACE INTO epoch_key VALUES (1, 'v', 2, NULL, 1, NULL)",
     ],
 )
 def test_the_ledger_tables_refuse_every_change(engine: Engine, statement: str) -> None:

@@ -50,9 +50,7 @@ def test_no_drafts_append_nothing(ledger: Ledger) -> None:
 
 def test_a_rolled_back_transaction_leaves_no_record(ledger: Ledger) -> None:
     with ledger.engine.connect() as connection:
-        append(
-            connection, [request("r1")], log=ledger.log, signer=ledger.signer, now=NOW
-        )
+        append(connection, [request("r1")], log=ledger.log, keys=ledger.keys, now=NOW)
         connection.rollback()
     assert (ledger.count(), ledger.count("open_request")) == (1, 0)
 
@@ -118,7 +116,7 @@ def test_a_ledger_that_was_rolled_back_is_not_extended(ledger: Ledger) -> None:
             connection,
             [refusal()],
             log=ledger.log,
-            signer=ledger.signer,
+            keys=ledger.keys,
             now=NOW,
             seen=ahead,
         )
@@ -159,7 +157,7 @@ def test_an_administrative_change_and_its_record_are_one_transaction(
         fields={"clearance": "pii"},
     )
     insert_team = text("INSERT INTO team VALUES ('claims', 'pii', 'pii', 't')")
-    ledger_keys = {"log": ledger.log, "signer": ledger.signer, "now": NOW}
+    ledger_keys = {"log": ledger.log, "keys": ledger.keys, "now": NOW}
     with ledger.engine.connect() as connection:
         connection.execute(insert_team)
         append(connection, [draft], **ledger_keys)  # type: ignore[arg-type]

@@ -11,11 +11,10 @@ from appliance.db.session import create_database
 from appliance.errors import AuditUnavailableError, HostNotReadyError
 from appliance.ledger.commission import (
     commission,
-    create_key,
-    load_key,
     open_ledger,
     read_identity,
 )
+from appliance.ledger.keys import create_key, load_key
 from appliance.ledger.note import open_checkpoint, parse_vkey
 from appliance.ledger.status import checkpoint, status
 from bundleformat.errors import (

@@ -32,7 +32,7 @@ from tests.support.ledgers import (
 
 def _export(ledger: Ledger, folder: Path) -> Export:
     return export(
-        ledger.engine, folder, log=ledger.log, signer=ledger.signer, now=NOW, tool=TOOL
+        ledger.engine, folder, log=ledger.log, keys=ledger.keys, now=NOW, tool=TOOL
     )
 
 
@@ -43,6 +43,7 @@ def test_an_export_holds_exactly_its_files_and_the_record_of_itself(
     made = _export(ledger, tmp_path / "out")
     assert sorted(path.name for path in made.folder.iterdir()) == [
         "checkpoint.txt",
+        "epoch-keys.jsonl",
         "manifest.json",
         "manifest.note",
         "records.jsonl",
@@ -124,7 +125,7 @@ def test_an_export_is_whole_while_the_server_goes_on_writing(
     ledger: Ledger, tmp_path: Path
 ) -> None:
     writer = LedgerWriter(
-        ledger.engine, log=ledger.log, signer=ledger.signer, clock=FixedClock()
+        ledger.engine, log=ledger.log, keys=ledger.keys, clock=FixedClock()
     )
     done = threading.Event()
 

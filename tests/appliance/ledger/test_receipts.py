@@ -56,7 +56,7 @@ def export(
         folder,
         selection=selection or Selection(),
         log=ledger.log,
-        signer=ledger.signer,
+        keys=ledger.keys,
         now=NOW,
         tool=TOOL,
     )
@@ -150,7 +150,13 @@ def test_a_clean_process_verifies_an_export_and_prints_the_page(
     assert (exported.receipts, exported.size) == (4, 9)
     assert sorted(path.name for path in exported.folder.iterdir()) == sorted(
         [f"{n}.{kind}" for n in (1, 4, 5, 7) for kind in ("json", "tlog-proof")]
-        + ["checkpoint.txt", "receipts.note", "receipts.txt", "verify_receipt.py"]
+        + [
+            "checkpoint.txt",
+            "epoch-keys.jsonl",
+            "receipts.note",
+            "receipts.txt",
+            "verify_receipt.py",
+        ]
     )
     assert ledger.count() == 9
 

@@ -32,9 +32,7 @@ def _fill(ledger: Ledger) -> None:
 def _abort(ledger: Ledger) -> int:
     with ledger.engine.begin() as connection:
         return len(
-            abort_open_requests(
-                connection, log=ledger.log, signer=ledger.signer, now=NOW
-            )
+            abort_open_requests(connection, log=ledger.log, keys=ledger.keys, now=NOW)
         )
 
 
@@ -152,7 +150,7 @@ def test_nothing_acknowledged_is_lost_when_the_process_is_killed(
         assert acknowledged.items() <= stored.items()
     assert len(acknowledged) > 100
     with open_database(tmp_path / "sallyport.db").begin() as connection:
-        log, signer = open_ledger(connection, key_path=tmp_path / "keys" / "ledger.key")
-        abort_open_requests(connection, log=log, signer=signer, now=NOW)
+        log, keys = open_ledger(connection, key_path=tmp_path / "keys" / "ledger.key")
+        abort_open_requests(connection, log=log, keys=keys, now=NOW)
         assert fsck(connection, log=log).open_requests == 0
         connection.engine.dispose()

@@ -39,7 +39,7 @@ def test_a_request_that_a_crash_cut_short_counts_with_all_it_asked_for(
     ledger.append([request("a")])
     assert used(ledger) == {}
     with ledger.engine.begin() as connection:
-        abort_open_requests(connection, log=ledger.log, signer=ledger.signer, now=NOW)
+        abort_open_requests(connection, log=ledger.log, keys=ledger.keys, now=NOW)
     assert used(ledger) == {"claims": 12 + 16}
 
 

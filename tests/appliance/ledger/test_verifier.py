@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from appliance.ledger import verifier
 from appliance.ledger.export import export
 from appliance.ledger.note import VerifierKey
-from tests.support.forgery import copy_with, records_of, resign, sign_manifest
+from tests.support.forgery import Thief, copy_with, records_of, resign, sign_manifest
 from tests.support.ledgers import NOW, TOOL, Ledger, request, response
 
 
@@ -57,7 +57,7 @@ def evidence(ledger: Ledger, tmp_path: Path) -> Evidence:
             ledger.engine,
             folder,
             log=ledger.log,
-            signer=ledger.signer,
+            keys=ledger.keys,
             now=NOW,
             tool=TOOL,
         )
@@ -181,7 +181,7 @@ def test_a_rewrite_after_the_held_checkpoint_is_named_as_not_proved(
 
 
 def test_an_export_signed_by_another_key_is_caught(evidence: Evidence) -> None:
-    thief = dataclasses.replace(evidence.ledger, signer=Ed25519PrivateKey.generate())
+    thief = Thief(evidence.ledger.log, Ed25519PrivateKey.generate())
     folder = copy_with(
         evidence.folder, records_of(evidence.folder), to=evidence.scratch
     )
@@ -223,7 +223,7 @@ def test_a_file_that_is_not_the_listed_one_is_named(
     sign_manifest(folder, manifest, ledger=evidence.ledger)
     assert evidence.status(folder) == verifier.RECORD
     verdict = verifier.verify(folder, key=evidence.ledger.log.vkey)
-    assert verdict.problem == f"{name} is not what manifest.json says it is"
+    assert verdict.problem == f"{name} is not what manifest.json says"
 
 
 @pytest.mark.parametrize("files", [None, {}, 7, [], "longer"])
@@ -247,7 +247,10 @@ def test_what_else_lies_in_the_folder_is_named_as_not_covered(
     (evidence.folder / "\x1b[2J").mkdir()
     assert evidence.status(evidence.folder) == verifier.OK
     verdict = verifier.verify(evidence.folder, key=evidence.ledger.log.vkey)
-    assert verdict.not_proved[-1] == "?[2J, notes.txt: not covered by any signature"
+    assert verdict.not_proved[-3:-1] == (
+        "?[2J: covered by no signature",
+        "notes.txt: covered by no signature",
+    )
 
 
 @pytest.mark.parametrize("change", ["text", "key"])
@@ -258,9 +261,7 @@ def test_a_held_checkpoint_without_a_valid_signature_is_refused(
         text = evidence.held.read_text("utf-8")
         evidence.held.write_text(text.replace("\n4\n", "\n3\n"), "utf-8")
     else:
-        thief = dataclasses.replace(
-            evidence.ledger, signer=Ed25519PrivateKey.generate()
-        )
+        thief = Thief(evidence.ledger.log, Ed25519PrivateKey.generate())
         forged = copy_with(
             evidence.folder, records_of(evidence.folder)[:4], to=evidence.scratch
         )
@@ -323,7 +324,10 @@ def test_what_an_export_says_cannot_drive_the_auditors_terminal(
 
 @pytest.mark.parametrize(
     "name",
-    ["records.jsonl", "checkpoint.txt", "manifest.json", "manifest.note", "verify.py"],
+    [
+        *("records.jsonl", "checkpoint.txt", "epoch-keys.jsonl"),
+        *("manifest.json", "manifest.note", "verify.py"),
+    ],
 )
 def test_an_export_that_lacks_a_file_cannot_be_checked(
     evidence: Evidence, name: str
@@ -373,3 +377,123 @@ def test_the_exported_program_agrees_on_a_flipped_bit(
         (evidence.folder / name).write_bytes(data)
         assert evidence.status(evidence.folder) not in (0, 1)
         data[place] ^= 4
+
+
+@pytest.fixture
+def chained(evidence: Evidence, tmp_path: Path) -> Path:
+    """An export whose ledger went through three keys since."""
+    for number in range(2):
+        evidence.ledger.rotate()
+        evidence.ledger.append([request(f"epoch{number}")])
+    folder = tmp_path / "chained"
+    ledger = evidence.ledger
+    export(ledger.engine, folder, log=ledger.log, keys=ledger.keys, now=NOW, tool=TOOL)
+    return folder
+
+
+def test_a_record_of_an_older_epoch_cannot_be_rewritten_with_todays_key(
+    evidence: Evidence, chained: Path
+) -> None:
+    # Nobody holds a checkpoint: the old key's own last one, in the chain, tells.
+    rewritten = _rewritten(records_of(chained), 1)
+    folder = copy_with(chained, rewritten, to=evidence.scratch)
+    resign(folder, ledger=evidence.ledger)
+    assert evidence.status(folder) == verifier.INCONSISTENT
+
+
+def test_records_of_an_older_epoch_cannot_be_dropped_with_todays_key(
+    evidence: Evidence, chained: Path
+) -> None:
+    folder = copy_with(chained, records_of(chained)[:3], to=evidence.scratch)
+    resign(folder, ledger=evidence.ledger)
+    assert evidence.status(folder) == verifier.SIGNATURE
+
+
+def _lines(folder: Path) -> list[bytes]:
+    return (folder / "epoch-keys.jsonl").read_bytes().splitlines(keepends=True)
+
+
+def _renamed(line: bytes, **changes: object) -> bytes:
+    return rfc8785.dumps(json.loads(line) | changes) + b"\n"
+
+
+@pytest.mark.parametrize("break_chain", ["without its first", "swapped", "doubled"])
+def test_a_chain_of_keys_with_a_missing_link_is_caught(
+    evidence: Evidence, chained: Path, break_chain: str
+) -> None:
+    one, two = _lines(chained)
+    lines = {
+        "without its first": [two],
+        "swapped": [two, one],
+        "doubled": [one, one, two],
+    }[break_chain]
+    (chained / "epoch-keys.jsonl").write_bytes(b"".join(lines))
+    resign(chained, ledger=evidence.ledger)
+    assert evidence.status(chained) == verifier.CHAIN
+
+
+def test_a_chain_without_its_last_key_does_not_reach_this_export(
+    evidence: Evidence, chained: Path
+) -> None:
+    (chained / "epoch-keys.jsonl").write_bytes(_lines(chained)[0])
+    resign(chained, ledger=evidence.ledger)
+    assert evidence.status(chained) == verifier.SIGNATURE
+
+
+def test_a_key_put_in_the_place_of_the_one_that_a_record_names_is_caught(
+    evidence: Evidence, chained: Path
+) -> None:
+    thief = Thief(evidence.ledger.log, Ed25519PrivateKey.generate())
+    public = thief.signer.public_key().public_bytes_raw()
+    stolen = VerifierKey(name=thief.log.origin, public=public).encode()
+    one, two = _lines(chained)
+    lines = (one, _renamed(two, vkey=stolen))
+    (chained / "epoch-keys.jsonl").write_bytes(b"".join(lines))
+    resign(chained, ledger=thief)
+    assert evidence.status(chained) == verifier.CHAIN
+
+
+@pytest.mark.parametrize(
+    "line", [b"{}\n", b"[]\n", b"7\n", b'{"note":7,"vkey":7}\n', b"\n", b"\xff\n"]
+)
+def test_a_line_that_is_no_link_of_the_chain_is_caught(
+    evidence: Evidence, chained: Path, line: bytes
+) -> None:
+    (chained / "epoch-keys.jsonl").write_bytes(line)
+    assert evidence.status(chained) == verifier.CHAIN
+
+
+def test_a_checkpoint_of_an_older_epoch_is_held_by_the_key_of_its_time(
+    evidence: Evidence, chained: Path
+) -> None:
+    assert evidence.status(chained, held=(evidence.held,)) == verifier.OK
+    forged = copy_with(chained, records_of(chained)[:4], to=evidence.scratch)
+    resign(forged, ledger=evidence.ledger)
+    held = (forged / "checkpoint.txt",)
+    assert evidence.status(chained, held=held) == verifier.SIGNATURE
+
+
+def test_a_rollback_before_the_held_epoch_is_caught_although_its_key_is_not_there(
+    evidence: Evidence, chained: Path
+) -> None:
+    held = (chained / "checkpoint.txt",)
+    assert evidence.status(evidence.folder, held=held) == verifier.TRUNCATED
+
+
+def test_no_byte_of_an_export_under_three_keys_can_change_unnoticed(
+    evidence: Evidence, chained: Path
+) -> None:
+    key = evidence.ledger.log.vkey
+    unnoticed = []
+    for name in ("epoch-keys.jsonl", "checkpoint.txt", "manifest.note"):
+        path = chained / name
+        whole = path.read_bytes()
+        for place in range(len(whole)):
+            changed = bytearray(whole)
+            changed[place] ^= 1 << place % 8
+            path.write_bytes(changed)
+            verdict = verifier.verify(chained, key=key)
+            if verdict.status in (verifier.OK, verifier.UNCHECKED):
+                unnoticed.append((name, place))
+        path.write_bytes(whole)
+    assert unnoticed == []

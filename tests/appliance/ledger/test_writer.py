@@ -1,6 +1,7 @@
 """The writer answers only what is durable, and refuses everything when it cannot."""
 
 import asyncio
+import datetime as dt
 import resource
 import threading
 import time
@@ -19,7 +20,7 @@ from appliance.ledger.append import Receipt
 from appliance.ledger.events import Draft, Event
 from appliance.ledger.recover import fsck
 from appliance.ledger.writer import LedgerWriter
-from tests.support.ledgers import FixedClock, Ledger, refusal, request, response
+from tests.support.ledgers import NOW, FixedClock, Ledger, refusal, request, response
 
 PATIENCE_S = 20
 
@@ -28,7 +29,7 @@ def _writer(ledger: Ledger, *, probe_interval_s: float = 0.02) -> LedgerWriter:
     return LedgerWriter(
         ledger.engine,
         log=ledger.log,
-        signer=ledger.signer,
+        keys=ledger.keys,
         clock=FixedClock(),
         probe_interval_s=probe_interval_s,
     )
@@ -215,6 +216,71 @@ def test_a_rewritten_head_stops_the_writer_from_starting(ledger: Ledger) -> None
         connection.execute(text("UPDATE checkpoint SET note = 'x'"))
     with pytest.raises(AuditUnavailableError):
         _writer(ledger)
+
+
+class Calendar(FixedClock):
+    """A clock whose day is set by hand."""
+
+    def __init__(self) -> None:
+        self.day = 0
+
+    def now(self) -> dt.datetime:
+        return NOW + dt.timedelta(days=self.day)
+
+
+def _calendar_writer(ledger: Ledger, clock: Calendar) -> LedgerWriter:
+    return LedgerWriter(
+        ledger.engine,
+        log=ledger.log,
+        keys=ledger.keys,
+        clock=clock,
+        probe_interval_s=0.02,
+        day_check_s=0.02,
+    )
+
+
+def test_a_new_day_begins_with_a_new_key_also_when_nothing_is_recorded(
+    ledger: Ledger,
+) -> None:
+    clock = Calendar()
+    writer = _calendar_writer(ledger, clock)
+    writer.submit(refusal()).result(PATIENCE_S)
+    clock.day = 1
+    _until(lambda: ledger.count("epoch_key") == 2)
+    clock.day = 3
+    assert writer.submit(refusal()).result(PATIENCE_S).seq == 4
+    clock.day = 2
+    writer.submit(refusal()).result(PATIENCE_S)
+    writer.close()
+    assert _events(ledger) == [
+        *("log.created", "llm.refused", "key.rotate"),
+        *("key.rotate", "llm.refused", "llm.refused"),
+    ]
+    assert [path.name for path in (ledger.home / "keys").iterdir()] == ["ledger.2.key"]
+    with ledger.engine.connect() as connection:
+        assert fsck(connection, log=ledger.log).epochs == 3
+
+
+def test_a_key_that_cannot_be_made_halts_the_writer_until_it_can(
+    ledger: Ledger,
+) -> None:
+    clock = Calendar()
+    writer = _calendar_writer(ledger, clock)
+    writer.submit(refusal()).result(PATIENCE_S)
+    kept = ledger.home / "kept"
+    (ledger.home / "keys").rename(kept)
+    (ledger.home / "keys").write_bytes(b"in the way")
+    clock.day = 1
+    _until(lambda: not writer.healthy)
+    assert _refused(writer.submit(refusal()))
+    (ledger.home / "keys").unlink()
+    kept.rename(ledger.home / "keys")
+    _until(lambda: writer.healthy)
+    writer.submit(refusal()).result(PATIENCE_S)
+    writer.close()
+    assert "key.rotate" in _events(ledger)
+    with ledger.engine.connect() as connection:
+        fsck(connection, log=ledger.log)
 
 
 def test_a_closed_writer_commits_what_waits_and_refuses_the_rest(
