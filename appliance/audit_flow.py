@@ -8,16 +8,48 @@
 import dataclasses
 import datetime as dt
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
+
+from sqlalchemy import Connection
 
 from appliance.audit_formats.derive import Format, derive
 from appliance.audit_media.iso_image import find_xorriso, write_iso
 from appliance.audit_media.new_file import publish, scratch_beside
 from appliance.audit_media.tar_file import write_tar
 from appliance.host import OpenHost, tool_name
-from appliance.ledger.export import Export, export
-from appliance.ledger.out_folder import check_place
+from appliance.ledger.consistency import consistency_file, held_checkpoint
+from appliance.ledger.events import Event
+from appliance.ledger.export import Export, Wishes, export
+from appliance.ledger.head import read_note, read_verified_head
+from appliance.ledger.out_folder import check_place, partial_folder, write_new
+from appliance.ledger.places import place_from, place_to, proof_wishes
+from appliance.ledger.rotation import key_chain
+from appliance.ledger.selection import Selection
+from bundleformat.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """What an auditor asks for; each is optional.
+
+    Attributes:
+        start: The first record's number, or a day or moment.
+        end: The last record's number, or a day or moment; a day counts whole.
+        event: Only this event.
+        team: Only this team.
+        model: Only records that name this model, and those of the same requests.
+        since: Checkpoints that the auditor holds: the name of each and its bytes.
+    """
+
+    start: str | None = None
+    end: str | None = None
+    event: str | None = None
+    team: str | None = None
+    model: str | None = None
+    since: tuple[tuple[str, bytes], ...] = ()
 
 
 class Carrier(StrEnum):
@@ -34,6 +66,7 @@ def export_ledger(
     *,
     formats: Collection[Format] = (),
     carrier: Carrier = Carrier.FOLDER,
+    asked: Asked | None = None,
 ) -> Export:
     """Write the ledger to the new ``out``; that it was is itself on record.
 
@@ -42,8 +75,12 @@ def export_ledger(
         out: Where; it MUST NOT exist, its parent must.
         formats: What is made from the records besides, for convenience.
         carrier: Whether ``out`` becomes a folder, an archive or an image.
+        asked: Which records, and what the auditor holds already; else everything.
 
     Raises:
+        UsageError: What is asked for does not exist.
+        RollbackError, EquivocationError, SignatureError: A checkpoint that is held
+            is not of this ledger.
         ConflictError: ``out`` exists.
         MissingError: The folder it should lie in does not, or an image is wanted
             of a host without xorriso.
@@ -52,13 +89,16 @@ def export_ledger(
         StorageFaultError: The disk refused, or is full.
     """
     now = host.clock.now()
+    with host.look() as connection:
+        wishes = _wishes(connection, asked or Asked())
+    write = partial(_export_folder, host, formats=formats, now=now, wishes=wishes)
     if carrier is Carrier.FOLDER:
-        return _export_folder(host, out, formats=formats, now=now)
+        return write(out)
     check_place(out)
     xorriso = find_xorriso() if carrier is Carrier.ISO else ""
     with scratch_beside(out) as scratch:
         folder, packed = scratch / "export", scratch / "packed"
-        made = _export_folder(host, folder, formats=formats, now=now)
+        made = write(folder)
         if carrier is Carrier.TAR:
             write_tar(folder, packed, top=out.stem, created=now)
         else:
@@ -68,7 +108,12 @@ def export_ledger(
 
 
 def _export_folder(
-    host: OpenHost, out: Path, *, formats: Collection[Format], now: dt.datetime
+    host: OpenHost,
+    out: Path,
+    *,
+    formats: Collection[Format],
+    now: dt.datetime,
+    wishes: Wishes,
 ) -> Export:
     def also(folder: Path) -> Iterable[str]:
         return derive(folder, formats, created=now, tool=tool_name())
@@ -80,5 +125,83 @@ def _export_folder(
         keys=host.keys,
         now=now,
         tool=tool_name(),
+        wishes=wishes,
         derive=also,
+    )
+
+
+def prove(host: OpenHost, what: str, out: Path) -> Export:
+    """Write the records of one call, and what proves them, to the new folder ``out``.
+
+    Args:
+        host: Whose ledger.
+        what: A record's number, a request's id, or the receipt of an answer.
+        out: Where; it MUST NOT exist, its parent must.
+
+    Raises:
+        MissingError: There is no such record.
+        RollbackError, EquivocationError: The receipt is not of this ledger.
+        ConflictError: ``out`` exists.
+        StorageFaultError: The disk refused, or is full.
+    """
+    with host.look() as connection:
+        wishes = proof_wishes(connection, what, log=host.log)
+    return _export_folder(host, out, formats=(), now=host.clock.now(), wishes=wishes)
+
+
+def write_checkpoint(
+    host: OpenHost, out: Path, *, since: tuple[tuple[str, bytes], ...]
+) -> int:
+    """Write the newest checkpoint, and what a witness needs, to the new folder ``out``.
+
+    Nothing is recorded: a head and hashes say nothing of any record. Returns how
+    many records the checkpoint covers.
+
+    Raises:
+        RollbackError, EquivocationError, SignatureError: A checkpoint that is held
+            is not of this ledger.
+        ConflictError: ``out`` exists.
+        StorageFaultError: The disk refused, or is full.
+    """
+    check_place(out)
+    with host.look() as connection, partial_folder(out) as folder:
+        size = read_verified_head(connection, log=host.log).size
+        note = read_note(connection)
+        write_new(folder / "checkpoint.txt", note.encode())
+        write_new(folder / "epoch-keys.jsonl", key_chain(connection, size=size))
+        (folder / "consistency").mkdir(mode=0o700)
+        for name, data in since:
+            held = held_checkpoint(connection, data, where=name)
+            proof = consistency_file(connection, held, size=size, note=note)
+            write_new(folder / "consistency" / f"{held.size}-{size}.txt", proof)
+    return size
+
+
+def _wishes(connection: Connection, asked: Asked) -> Wishes:
+    if asked.event is not None and asked.event not in set(Event):
+        raise UsageError(
+            "there is no such event",
+            where="--event",
+            actual=ascii(asked.event),
+            hint="Events are named as in the last lines of verify.py: llm.request.",
+        )
+    first = None if asked.start is None else place_from(connection, asked.start)
+    last = None if asked.end is None else place_to(connection, asked.end)
+    if first is not None and last is not None and first > last:
+        raise UsageError(
+            "the range ends before it begins",
+            where="--from, --to",
+            actual=f"{first} to {last}",
+        )
+    return Wishes(
+        selection=Selection(
+            first=first,
+            last=last,
+            event=asked.event,
+            team=asked.team,
+            model=asked.model,
+        ),
+        since=tuple(
+            held_checkpoint(connection, data, where=name) for name, data in asked.since
+        ),
     )

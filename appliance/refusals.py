@@ -67,7 +67,8 @@ class Refusals:
                 return
             left_out = self._budgets[None].settle()
             self._left_out.pop(None, None)
-        await self._ledger.append(refusal_draft(error, progress, left_out=left_out))
+        draft = refusal_draft(error, progress, left_out=left_out)
+        progress.receipt = await self._ledger.append(draft)
 
     def note(self, error: Error, progress: Progress) -> None:
         """Have the refusal of a caller past a limit recorded, and wait for nothing.

@@ -58,7 +58,12 @@ from appliance.request_parts import (
     Reserved,
     TurnedAway,
 )
-from appliance.request_records import Ending, Progress, request_draft
+from appliance.request_records import (
+    Ending,
+    Progress,
+    receipt_headers,
+    request_draft,
+)
 from appliance.request_reservation import reserve, wish
 from appliance.request_time import (
     Turnstile,
@@ -164,11 +169,18 @@ class RequestFlow:
         self._work.leave(entered, used_tokens=used_tokens)
 
     def headers(self, entered: Entered) -> Mapping[str, str]:
-        """Return what every answer to the call tells of limits and time."""
+        """Return what every answer to the call tells of limits, time and records.
+
+        The receipt is that of the newest record of the call that is durable. When
+        the head of a stream leaves, that is ``llm.request``, unless all of it is
+        made by then; before a whole answer, ``llm.response``; with a refusal,
+        ``llm.refused``, unless it is recorded together with others later.
+        """
         standing = self._quota.standing(entered.hold, at=self._moment())
         return {
             **standing.headers(),
             "openai-processing-ms": str(round(1000 * self._age_s(entered.progress))),
+            **receipt_headers(entered.progress),
         }
 
     async def admit(self, entered: Entered, call: Call[Asked]) -> Admitted[Asked]:
@@ -316,6 +328,7 @@ class RequestFlow:
             # durable all the same, and needs its outcome like any other.
             receipt = await writing
             gone = True
+        progress.receipt = receipt
         ending = Ending(
             progress,
             parent=receipt.seq,

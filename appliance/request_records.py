@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from appliance.clock import Clock
 from appliance.engine.embedding import Vectors
 from appliance.engine.port import Piece, Ticket, Usage
+from appliance.ledger.append import Receipt
 from appliance.ledger.events import (
     Draft,
     Event,
@@ -18,6 +19,7 @@ from appliance.ledger.events import (
     token_or_digest,
 )
 from appliance.ledger.fields import JSON
+from appliance.ledger.receipt_header import HEADER, receipt_text
 from appliance.model_requests import EmbeddingRequest, ModelRequest
 from appliance.policy.decide import Decision
 from appliance.policy.facts import Labels, ModelFacts, SiteFacts
@@ -37,7 +39,10 @@ METERED_AS = {
 
 @dataclass(kw_only=True, slots=True)
 class Progress:
-    """How far one call got; filled in step by step, read for its records."""
+    """How far one call got; filled in step by step, read for its records.
+
+    ``receipt`` is that of its newest record that is durable.
+    """
 
     request_id: str
     started_ns: int
@@ -50,6 +55,7 @@ class Progress:
     generation: int | None = None
     labels: Labels | None = None
     decision: Decision | None = None
+    receipt: Receipt | None = None
 
 
 def request_draft(
@@ -112,6 +118,13 @@ def refusal_draft(error: Error, progress: Progress, *, left_out: int = 0) -> Dra
             "policy": _policy_field(progress),
         },
     )
+
+
+def receipt_headers(progress: Progress) -> dict[str, str]:
+    """Return the header that makes the caller a witness of the call's record."""
+    if progress.receipt is None:
+        return {}
+    return {HEADER: receipt_text(progress.receipt)}
 
 
 def _actor_field(progress: Progress) -> JSON:

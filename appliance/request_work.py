@@ -17,7 +17,6 @@ from appliance.ledger.events import Draft
 from appliance.quota.moment import Moment
 from appliance.quota.quota import Quota
 from appliance.request_parts import Admitted, Entered, Ledger
-from appliance.request_records import Ending
 from appliance.request_time import Cutoff, Turns, too_late
 from bundleformat.errors import Error
 
@@ -67,7 +66,7 @@ class RequestWork:
                     ending.note(part)
                     if part.usage is not None:
                         # 9. llm.response is durable
-                        await self._end(ending, ending.finished(part))
+                        await self._end(admitted, ending.finished(part))
                     # 10. the last piece leaves
                     yield part
             if not ending.recorded:
@@ -76,7 +75,7 @@ class RequestWork:
             raise
         except Error as error:
             usage = await engine.cancel(admitted.ticket.request_id)
-            await self._end(ending, ending.failed(error, usage))
+            await self._end(admitted, ending.failed(error, usage))
             raise
         finally:
             if not ending.recorded:
@@ -86,7 +85,7 @@ class RequestWork:
     async def abandon(self, admitted: Admitted[Any]) -> None:
         """Cancel in the engine, then record that the caller went away."""
         usage = await admitted.model.engine.cancel(admitted.ticket.request_id)
-        await self._end(admitted.ending, admitted.ending.cancelled(usage))
+        await self._end(admitted, admitted.ending.cancelled(usage))
 
     def leave(self, entered: Entered, *, used_tokens: int = 0) -> None:
         """Give back what a request holds; harmless when repeated."""
@@ -109,9 +108,9 @@ class RequestWork:
             left_s=lambda: self.left_s(admitted.entered),
         )
 
-    async def _end(self, ending: Ending, draft: Draft) -> None:
-        ending.recorded = True
-        await self._ledger.append(draft)
+    async def _end(self, admitted: Admitted[Any], draft: Draft) -> None:
+        admitted.ending.recorded = True
+        admitted.entered.progress.receipt = await self._ledger.append(draft)
 
 
 def _ended_early(cutoff: Cutoff) -> Error:

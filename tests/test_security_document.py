@@ -170,6 +170,7 @@ def test_no_setting_switches_a_limit_off(
         ("Of a request", "appliance/request_flow.py"),
         ("Of an export", "appliance/ledger/verifier.py"),
         ("Of receipts", "appliance/ledger/receipt_verifier.py"),
+        ("Of a cosignature", "appliance/witness_flow.py"),
     ],
 )
 def test_the_numbered_steps_are_those_of_the_code(heading: str, source: str) -> None:

@@ -19,6 +19,7 @@ from appliance.clock import Clock
 from appliance.model_requests import Asked
 from appliance.request_flow import RequestFlow
 from appliance.request_parts import Admitted, Call, Entered, TurnedAway
+from appliance.request_records import receipt_headers
 from appliance.settings import Settings
 from bundleformat.errors import Error
 
@@ -156,7 +157,12 @@ class ModelEndpoint:
         entered = self._doorman.look(scope)
         if isinstance(entered, TurnedAway):
             error = await self._flow.turn_away(entered)
-            response = error_response(error, request_id=entered.progress.request_id)
+            progress = entered.progress
+            response = error_response(
+                error,
+                request_id=progress.request_id,
+                headers=receipt_headers(progress),
+            )
             await response(scope, receive, send)
             return
         exchange = self._exchange(

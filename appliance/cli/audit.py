@@ -7,13 +7,22 @@ from typing import Annotated
 
 import typer
 
-from appliance.audit_flow import Carrier, export_ledger
+from appliance.audit_flow import (
+    Asked,
+    Carrier,
+    export_ledger,
+    prove,
+    write_checkpoint,
+)
 from appliance.audit_formats.derive import FILES, parse_formats
-from appliance.cli.options import Json, host
+from appliance.cli import witness as witness_commands
+from appliance.cli.options import Json, host, read_input
 from appliance.cli.output import show
 from appliance.errors import KeyChainError
 from appliance.ledger import status as ledger_status
 from appliance.ledger import verifier
+from appliance.ledger.cosignature import parse_witness_key
+from appliance.ledger.receipt_header import find_record, parse_receipt
 from appliance.ledger.recover import fsck as check_ledger
 from appliance.ledger.rotation import Epoch, read_epochs
 from bundleformat.errors import (
@@ -70,8 +79,8 @@ FAILURES: dict[int, tuple[type[RefusalError], str]] = {
     verifier.CHAIN: (
         KeyChainError,
         (
-            "Copy the export again from its source; if its keys still do not follow "
-            "from --key, somebody else signed it: keep both copies."
+            "Compare --key with what was written down at commissioning and copy the "
+            "export again; if its keys still do not follow, keep both copies."
         ),
     ),
 }
@@ -85,6 +94,7 @@ UNPACKING = {
 """What comes before a verification."""
 
 app = typer.Typer(help="The ledger and its proof.", no_args_is_help=True)
+app.add_typer(witness_commands.app)
 
 
 @app.command()
@@ -147,8 +157,38 @@ def _epoch_line(epoch: Epoch) -> str:
 
 
 @app.command()
-def checkpoint(as_json: Json = False) -> None:
+def checkpoint(
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder that does not exist yet: for a witness, with the keys "
+            "and proofs.",
+            show_default=False,
+        ),
+    ] = None,
+    since: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="<path>",
+            help="With --out: a checkpoint that the witness signed; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Print the newest signed checkpoint, to be kept outside this host."""
+    if out is not None:
+        held = tuple((str(path), read_input(path)) for path in since or ())
+        size = write_checkpoint(host(), out, since=held)
+        line = f"wrote the checkpoint over {size} records to {out}"
+        show({"folder": str(out), "size": size}, (line,), as_json=as_json)
+        return
+    if since:
+        raise UsageError(
+            "a proof needs a folder to be written to",
+            where="--since",
+            hint="Name it with --out.",
+        )
     with host().look() as connection:
         note = ledger_status.checkpoint(connection)
     show({"checkpoint": note}, tuple(note.splitlines()), as_json=as_json)
@@ -175,7 +215,7 @@ def fsck(as_json: Json = False) -> None:
 
 
 @app.command()
-def export(
+def export(  # noqa: PLR0913, PLR0917 - one parameter per option
     out: Annotated[Path, typer.Option(help="A folder that does not exist yet.")],
     formats: Annotated[
         str,
@@ -193,15 +233,50 @@ def export(
         bool,
         typer.Option("--iso", help="Write one ISO 9660 image instead; needs xorriso."),
     ] = False,
+    since: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="<path>",
+            help="A checkpoint that the auditor holds; may be repeated. The export "
+            "then shows that its records are the first of this ledger's.",
+            show_default=False,
+        ),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", help="First record: its number, a day or a moment."),
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option("--to", help="Last record: its number, a day or a moment."),
+    ] = None,
+    event: Annotated[
+        str | None, typer.Option(help="Only this event, as llm.request.")
+    ] = None,
+    team: Annotated[str | None, typer.Option(help="Only records of this team.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Only requests to this model, and how they ended."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write the ledger and a stand-alone verifier to a folder for the auditor.
 
     records.jsonl is the evidence; other formats are made from it for convenience.
+    Of records that were not asked for only hashes are written, one for each within
+    the range, so that nobody can say less was left out than was.
     """
     chosen = parse_formats(formats)
     carrier = _carrier(tar=tar, iso=iso)
-    made = export_ledger(host(), out, formats=chosen, carrier=carrier)
+    asked = Asked(
+        start=start,
+        end=end,
+        event=event,
+        team=team,
+        model=model,
+        since=tuple((str(path), read_input(path)) for path in since or ()),
+    )
+    made = export_ledger(host(), out, formats=chosen, carrier=carrier, asked=asked)
     checked = {
         Carrier.FOLDER: str(made.folder),
         Carrier.TAR: made.folder.stem,
@@ -223,6 +298,79 @@ def export(
             f"{shlex.quote(checked)} --key {shlex.quote(made.vkey)}"
         ),
     )
+    show(value, lines, as_json=as_json)
+
+
+@app.command("prove")
+def prove_call(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="SEQ|REQUEST_ID|RECEIPT",
+            help="A record's number, a request's id, or the receipt of an answer.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="A folder that does not exist yet.")],
+    as_json: Json = False,
+) -> None:
+    """Write the records of one call, and what proves them, for whoever made it.
+
+    The folder is an export of these records alone: verify.py in it checks it, and
+    `audit verify-receipt` compares it with what the caller was told.
+    """
+    made = prove(host(), what, out)
+    value = {
+        "folder": str(made.folder),
+        "origin": made.origin,
+        "vkey": made.vkey,
+        "size": made.size,
+        "root": made.root.hex(),
+    }
+    line = f"wrote what proves {what} below {made.size} records to {made.folder}"
+    show(value, (line,), as_json=as_json)
+
+
+@app.command("verify-receipt")
+def verify_receipt(
+    receipt: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECEIPT", help="The header x-audit-receipt of an answer."
+        ),
+    ],
+    folder: Annotated[
+        Path, typer.Argument(help="An export, or what `audit prove` wrote.")
+    ],
+    key: Annotated[
+        str,
+        typer.Option(
+            metavar="VKEY",
+            help="The ledger's verifier key as it was written down at commissioning.",
+        ),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Check that an export is of the history that a caller was told of.
+
+    Works on any machine, without the host; refuses with status 3.
+    """
+    told = parse_receipt(receipt)
+    _check_arguments(folder, key=key, held=())
+    head = (told.size, told.root, f"receipt {receipt}")
+    verdict = _verdict(folder, verifier.verify(folder, key=key, held=(head,)))
+    record = find_record(folder, told.seq)
+    value = {
+        "origin": verdict.origin,
+        "seq": told.seq,
+        "record": record,
+        "proved": list(verdict.proved),
+        "not_proved": list(verdict.not_proved),
+    }
+    said = "its record is not in this export"
+    if record is not None:
+        call = record.get("request_id", "no call")
+        said = f"record {told.seq}: {record['event']} of {call}"
+    lines = (*verdict.text().splitlines(), verifier.shown(said))
     show(value, lines, as_json=as_json)
 
 
@@ -256,26 +404,47 @@ def verify(
             show_default=False,
         ),
     ] = None,
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VKEY",
+            help="The key of a witness whose cosignatures must be there and hold; "
+            "may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Verify an export without trusting the host that wrote it.
 
     Says the same as `python -I verify.py` on the export; refuses with status 3.
     """
+    witnesses = tuple(parse_witness_key(each).encode() for each in witness or ())
     kept = tuple(held or ())
     _check_arguments(folder, key=key, held=kept)
-    verdict = verifier.verify(folder, key=key, held=kept)
-    if verdict.status != verifier.OK:
-        failure, hint = FAILURES[verdict.status]
-        # Where the problem names a file by its path, the folder is said already.
-        where = "" if str(folder) in verdict.problem else str(folder)
-        raise failure(verdict.problem, where=where, hint=hint)
+    verdict = _verdict(
+        folder, verifier.verify(folder, key=key, held=kept, witnesses=witnesses)
+    )
     value = {
         "origin": verdict.origin,
         "proved": list(verdict.proved),
         "not_proved": list(verdict.not_proved),
     }
     show(value, tuple(verdict.text().splitlines()), as_json=as_json)
+
+
+def _verdict(folder: Path, verdict: verifier.Verdict) -> verifier.Verdict:
+    """Return the verdict on ``folder`` if everything holds.
+
+    Raises:
+        RefusalError: It does not; the leaf says which kind of check failed.
+    """
+    if verdict.status != verifier.OK:
+        failure, hint = FAILURES[verdict.status]
+        # Where the problem names a file by its path, the folder is said already.
+        where = "" if str(folder) in verdict.problem else str(folder)
+        raise failure(verdict.problem, where=where, hint=hint)
+    return verdict
 
 
 def _check_arguments(folder: Path, *, key: str, held: tuple[Path, ...]) -> None:

@@ -1,9 +1,9 @@
 """Every table of ``sallyport.db``; what the migrations are compared with.
 
-The ledger's tables (``log_meta``, ``record``, ``checkpoint``, ``epoch_key``) are
-append-only: their triggers are created by the migrations and tested there. All times
-are RFC 3339 UTC text, all digests lower-case hexadecimal text unless the column is a
-BLOB.
+The ledger's tables (``log_meta``, ``record``, ``checkpoint``, ``epoch_key``,
+``cosignature``) are append-only: their triggers are created by the migrations and
+tested there. All times are RFC 3339 UTC text, all digests lower-case hexadecimal text
+unless the column is a BLOB.
 """
 
 from sqlalchemy import ForeignKey, Index, LargeBinary, text
@@ -74,6 +74,17 @@ class EpochKeyRow(Base):
     to_size: Mapped[int | None]
     rotate_seq: Mapped[int]
     destroyed_ts: Mapped[str | None]
+
+
+class CosignatureRow(Base):
+    """What a witness, known by its key, signed of the head over ``size`` records."""
+
+    __tablename__ = "cosignature"
+
+    size: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    witness: Mapped[str] = mapped_column(primary_key=True)
+    line: Mapped[str]
+    imported_ts: Mapped[str]
 
 
 class OpenRequestRow(Base):

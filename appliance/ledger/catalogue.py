@@ -32,6 +32,7 @@ class Event(StrEnum):
     LOG_CREATED = "log.created"
     LOG_EXPORTED = "log.exported"
     LOG_RESUMED = "log.resumed"
+    LOG_COSIGNED = "log.cosigned"
     KEY_ROTATE = "key.rotate"
     APIKEY_CREATED = "apikey.created"
     APIKEY_REVOKED = "apikey.revoked"
@@ -190,6 +191,9 @@ CATALOGUE: Mapping[Event, Terms] = {
     ),
     Event.LOG_RESUMED: Terms(
         fields=object_of(required={"cause": TOKEN, "refused": COUNT})
+    ),
+    Event.LOG_COSIGNED: Terms(
+        fields=object_of(required={"size": SEQ, "witness": TOKEN, "cosigned": TIME})
     ),
     Event.KEY_ROTATE: Terms(
         fields=object_of(required={"epoch": COUNT, "vkey": TOKEN, "reason": TOKEN})

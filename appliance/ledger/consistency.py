@@ -12,7 +12,13 @@ from sqlalchemy import Connection, select
 from appliance.db.tables import RecordRow
 from appliance.ledger.head import key_at, read_checkpoint
 from appliance.ledger.merkle import consistency_holds, consistency_ranges, tree_root
-from appliance.ledger.note import Checkpoint, decode_note, open_note, parse_checkpoint
+from appliance.ledger.note import (
+    Checkpoint,
+    decode_note,
+    from_base64,
+    open_note,
+    parse_checkpoint,
+)
 from bundleformat.errors import (
     EquivocationError,
     MalformedError,
@@ -90,10 +96,7 @@ def check_consistency(data: bytes, *, held: Checkpoint, note: bytes) -> None:
         raise MalformedError(
             "not a proof from the head that was held to this one", where="consistency"
         )
-    try:
-        hashes = [base64.b64decode(line, validate=True) for line in lines]
-    except ValueError as error:
-        raise MalformedError("not base64", where="consistency") from error
+    hashes = [from_base64(line, where="consistency") for line in lines]
     head = parse_checkpoint(decode_note(note).text)
     if not consistency_holds(
         hashes,

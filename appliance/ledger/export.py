@@ -22,6 +22,7 @@ from appliance.db.session import reader
 from appliance.ledger import verifier
 from appliance.ledger.append import Receipt, append
 from appliance.ledger.consistency import consistency_file
+from appliance.ledger.cosigned import cosignatures_file, cosigned_sizes
 from appliance.ledger.events import Draft, Event, Outcome, timestamp
 from appliance.ledger.export_records import RECORDS, write_records
 from appliance.ledger.head import (
@@ -162,6 +163,8 @@ def _write_evidence(
         )
         for held in wishes.since
     }
+    cosigned = cosignatures_file(connection, size=end.size)
+    cuts = {head.size for head in (*wishes.since, *wishes.receipts)}
     if proofs:
         (folder / "consistency").mkdir(mode=0o700)
     for name, data in {
@@ -169,6 +172,7 @@ def _write_evidence(
         "epoch-keys.jsonl": key_chain(connection, size=end.size),
         "verify.py": Path(verifier.__file__).read_bytes(),
         **proofs,
+        **({"cosignatures.txt": cosigned} if cosigned else {}),
     }.items():
         write_new(folder / name, data)
         yield name
@@ -178,7 +182,7 @@ def _write_evidence(
         selection=wishes.selection,
         size=end.size,
         root=end.root,
-        cuts={head.size for head in (*wishes.since, *wishes.receipts)},
+        cuts=cuts | cosigned_sizes(connection, size=end.size),
     )
 
 

@@ -34,7 +34,9 @@ MAX_NOTE_BYTES = 64 * 1024
 MAX_SIGNATURES = 16
 """Most signature lines accepted in a note."""
 
-_NAME = re.compile(r"[^\s+\x00-\x1f]{1,255}")
+NAME = re.compile(r"[^\s+\x00-\x1f]{1,255}")
+"""What a key may be called. Source: C2SP signed-note."""
+
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 _DASH = "\N{EM DASH} "
 
@@ -71,6 +73,11 @@ class Signature:
     key_id: bytes
     signature: bytes
 
+    def encode(self) -> str:
+        """Return the line, without its end."""
+        body = base64.b64encode(self.key_id + self.signature).decode()
+        return f"{_DASH}{self.name} {body}"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SignedNote:
@@ -81,11 +88,8 @@ class SignedNote:
 
     def encode(self) -> bytes:
         """Return the note's bytes."""
-        lines = (
-            f"{_DASH}{s.name} {base64.b64encode(s.key_id + s.signature).decode()}\n"
-            for s in self.signatures
-        )
-        return f"{self.text}\n{''.join(lines)}".encode()
+        lines = "".join(f"{each.encode()}\n" for each in self.signatures)
+        return f"{self.text}\n{lines}".encode()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,8 +112,8 @@ def parse_vkey(text: str) -> VerifierKey:
         MalformedError: It is no Ed25519 verifier key, or its id is not its own.
     """
     name, key_id, body = (*text.split("+", 2), "", "")[:3]
-    raw = _from_base64(body, where="verifier key")
-    if not _NAME.fullmatch(name) or raw[:1] != ED25519 or len(raw) != 33:
+    raw = from_base64(body, where="verifier key")
+    if not NAME.fullmatch(name) or raw[:1] != ED25519 or len(raw) != 33:
         raise MalformedError("not an Ed25519 verifier key", where="verifier key")
     key = VerifierKey(name=name, public=raw[1:])
     if key.key_id.hex() != key_id:
@@ -208,7 +212,7 @@ def parse_checkpoint(text: str) -> Checkpoint:
     lines = text.split("\n")
     if len(lines) != 4 or lines[3] or not lines[0] or not _SIZE.fullmatch(lines[1]):
         raise MalformedError("not origin, size and root", where="checkpoint")
-    root = _from_base64(lines[2], where="checkpoint")
+    root = from_base64(lines[2], where="checkpoint")
     if len(root) != HASH_BYTES:
         raise MalformedError("the root has not 32 bytes", where="checkpoint")
     return Checkpoint(origin=lines[0], size=int(lines[1]), root=root)
@@ -216,15 +220,15 @@ def parse_checkpoint(text: str) -> Checkpoint:
 
 def _parse_signature(line: str) -> Signature:
     name, _, body = line.removeprefix(_DASH).partition(" ")
-    if not line.startswith(_DASH) or not _NAME.fullmatch(name):
+    if not line.startswith(_DASH) or not NAME.fullmatch(name):
         raise MalformedError("not a signature line", where="note")
-    raw = _from_base64(body, where="note")
+    raw = from_base64(body, where="note")
     if len(raw) <= KEY_ID_BYTES:
         raise MalformedError("a signature line without signature", where="note")
     return Signature(name=name, key_id=raw[:KEY_ID_BYTES], signature=raw[KEY_ID_BYTES:])
 
 
-def _from_base64(text: str, *, where: str) -> bytes:
+def from_base64(text: str, *, where: str) -> bytes:
     """Return the bytes of ``text`` if it is their one base64 spelling."""
     try:
         raw = base64.b64decode(text, validate=True)

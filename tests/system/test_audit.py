@@ -126,7 +126,8 @@ def test_another_logs_key_is_refused(
     _, later, key = exported
     public = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
     other = VerifierKey(name=key.split("+")[0], public=public).encode()
-    assert verdicts(host, later, other) == (3, 3, "signature-invalid")
+    # The server has started since: the given key vouches for none of the next.
+    assert verdicts(host, later, other) == (7, 3, "key-chain")
 
 
 def test_a_key_that_was_not_copied_whole_accuses_nobody(
@@ -145,3 +146,62 @@ def test_an_export_never_overwrites(
     assert again.returncode == 3
     assert "conflict" in again.stderr
     assert {path: path.read_bytes() for path in earlier.iterdir()} == before
+
+
+def told_by(host: RealHost, *, stream: bool) -> tuple[str, str]:
+    """The receipt that one answer told, and the id of its request."""
+    with host.client() as client:
+        raw = client.chat.completions.with_raw_response.create(
+            model="demo", messages=messages(), max_tokens=2, stream=stream
+        )
+        receipt, call = raw.headers["x-audit-receipt"], raw.headers["x-request-id"]
+        if stream:
+            list(raw.parse())
+    return receipt, call
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_caller_is_a_witness_of_the_call(
+    host: RealHost, tmp_path: Path, *, stream: bool
+) -> None:
+    key = host.run("audit", "key").stdout.strip()
+    receipt, call = told_by(host, stream=stream)
+    for what, name in ((receipt, "receipt"), (call, "call")):
+        out = tmp_path / name
+        done = host.run("audit", "prove", what, "--out", str(out))
+        assert done.returncode == 0, done.stderr
+        assert verdicts(host, out, key) == (0, 0, "")
+        events = [json.loads(record)["event"] for record in records_of(out)]
+        assert events[-2:] == ["llm.request", "llm.response"]
+        assert set(events[:-2]) <= {"key.rotate"}
+    checked = host.run(
+        "audit", "verify-receipt", receipt, str(tmp_path / "receipt"), "--key", key
+    )
+    assert checked.returncode == 0, checked.stderr
+    # A stream so short may have come to its end before its head left.
+    named = {"llm.response"} | ({"llm.request"} if stream else set())
+    _, event, _, of = checked.stdout.splitlines()[-1].rsplit(" ", 3)
+    assert (event in named, of) == (True, call)
+    other, _ = told_by(host, stream=stream)
+    refused = host.run(
+        *("audit", "verify-receipt", other, str(tmp_path / "receipt")),
+        *("--key", key, "--json"),
+    )
+    assert refused.returncode == 3
+    assert json.loads(refused.stderr)["error"]["code"] == "rollback"
+
+
+def test_an_auditor_takes_a_part_and_compares_it_with_what_is_held(
+    host: RealHost, exported: tuple[Path, Path, str], tmp_path: Path
+) -> None:
+    earlier, _, key = exported
+    held = earlier / "checkpoint.txt"
+    out = tmp_path / "part"
+    wishes = ("--event", "llm.request", "--from", "3", "--team", "claims")
+    done = host.run("audit", "export", "--out", str(out), "--since", str(held), *wishes)
+    assert done.returncode == 0, done.stderr
+    assert verdicts(host, out, key, held) == (0, 0, "")
+    events = {json.loads(record)["event"] for record in records_of(out)}
+    assert events <= {"llm.request", "key.rotate"}
+    wrong = host.run("audit", "export", "--out", str(out), "--event", "llm.asked")
+    assert wrong.returncode == 2

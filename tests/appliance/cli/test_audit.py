@@ -241,3 +241,50 @@ def test_the_keys_of_a_ledger_are_listed(home: Path, capsys: Captured) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert "heads of 1 to 3 records  destroyed 2" in lines[0]
     assert lines[1].endswith("heads of more than 3 records  in use")
+
+
+def test_a_witness_signs_on_its_own_machine_and_every_export_carries_it(
+    home: Path, exported: dict[str, Any], tmp_path: Path, capsys: Captured
+) -> None:
+    capsys.readouterr()
+    key, vkey = tmp_path / "witness.key", exported["vkey"]
+    assert main(["audit", "witness-key", str(key), "--name", "w.example"]) == 0
+    public = capsys.readouterr().out.strip()
+    on_host = ("--home", str(home), "audit")
+    cosign = ("audit", "cosign", "--key", str(key), "--log", vkey)
+    first = tmp_path / "first.txt"
+    checkpoint = str(Path(exported["folder"]) / "checkpoint.txt")
+    assert main([*cosign, checkpoint, "--out", str(first)]) == 0
+    assert main([*cosign, checkpoint, "--out", str(first)]) == 3
+    assert main([*on_host, "import-cosign", str(first), "--witness", public]) == 0
+    assert main([*on_host, "import-cosign", str(first), "--witness", public]) == 3
+    assert main([*on_host, "import-cosign", str(first), "--witness", vkey]) == 3
+
+    small, second = tmp_path / "small", tmp_path / "second.txt"
+    given = ("checkpoint", "--out", str(small), "--since", str(first))
+    assert main([*on_host, *given]) == 0
+    assert main([*on_host, "checkpoint", "--since", str(first)]) == 2
+    capsys.readouterr()
+    again = [*cosign, str(small / "checkpoint.txt"), "--out", str(second), "--json"]
+    assert main(again) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["before"], said["size"]) == (3, 4)
+    assert main([*on_host, "import-cosign", str(second), "--witness", public]) == 0
+
+    later = str(tmp_path / "later")
+    assert main([*on_host, "export", "--out", later]) == 0
+    verify = ["audit", "verify", later, "--key", vkey]
+    capsys.readouterr()
+    assert main([*verify, "--witness", public]) == 0
+    assert capsys.readouterr().out.count("that w.example at ") == 2
+    assert main([*verify, "--witness", vkey]) == 3
+
+
+def test_a_receipt_that_is_none_is_malformed(
+    exported: dict[str, Any], capsys: Captured
+) -> None:
+    capsys.readouterr()
+    folder, key = exported["folder"], exported["vkey"]
+    check = ["audit", "verify-receipt", "1.x.0", folder, "--key", key, "--json"]
+    assert main(check) == 3
+    assert json.loads(capsys.readouterr().err)["error"]["code"] == "malformed"
