@@ -113,6 +113,7 @@ def set_team(
     levels: Mapping[str, int],
     clearance: str | None = None,
     default_class: str | None = None,
+    capture: str | None = None,
     changes: Mapping[str, str] = MappingProxyType({}),
 ) -> TeamEntry:
     """Set what a team is cleared for and what its requests may take.
@@ -125,11 +126,12 @@ def set_team(
         levels: The level of every data class.
         clearance: The most restrictive class it may send.
         default_class: What its requests without a label count as.
+        capture: How much of its prompts and answers is captured.
         changes: Terms by name, as :func:`appliance.identity.terms.change` takes them.
 
     Raises:
-        UsageError: An unknown class, a default above the clearance, or a term
-            that cannot be.
+        UsageError: An unknown class or level, a default above the clearance, or a
+            term that cannot be.
         MissingError: There is no such team.
         StorageFaultError: The disk refused; nothing changed.
     """
@@ -142,6 +144,8 @@ def set_team(
             default_class=default_class or before.team.default_class,
             levels=levels,
         )
+        if capture is not None:
+            teams.set_capture(connection, name, capture)
         terms.change(connection, name, changes)
         after = _entry(connection, name)
         if after != before:
@@ -209,6 +213,7 @@ def _team_draft(event: Event, team: Team, *, own: Terms = ALL_DEFAULT) -> Draft:
         fields={
             "clearance": team.clearance,
             "default_class": team.default_class,
+            "capture": team.capture,
             "terms": None if own == ALL_DEFAULT else dataclasses.asdict(own),
         },
     )

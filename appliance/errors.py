@@ -11,6 +11,7 @@
     └── RequestRefusedError         this request, as written, will not be served
         ├── UnsupportedParameterError
         ├── UnsupportedValueError
+        ├── CaptureRefusedError     a caller asked for more than its team captures
         ├── ContextLengthError          prompt and answer do not fit the context
         ├── RateLimitError              the team has reached a limit of its own
         ├── ModelNotFoundError
@@ -120,6 +121,12 @@ class UnsupportedValueError(RequestRefusedError):
     """A field this server knows, with a value it does not take."""
 
     code = "unsupported-value"
+
+
+class CaptureRefusedError(RequestRefusedError):
+    """The caller asked for more to be captured than its team, or for no level."""
+
+    code = "capture-refused"
 
 
 class RateLimitError(RequestRefusedError):

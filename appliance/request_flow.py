@@ -3,7 +3,7 @@
 1. authenticate: the key names a team, or nothing more happens.
 2. count: the limits of team and host allow one more, before its body is read.
 3. parse: the body is read (bounded) and checked against the API's schema.
-4. label: the team's labels, narrowed by the request's headers.
+4. label: the team's labels, narrowed by the request's headers, and what is captured.
 5. decide: the policy set allows, or the request is refused.
 6. reserve: the engine counts tokens, checks limits and holds a place.
 7. ``llm.request`` is durable in the ledger.
@@ -25,7 +25,10 @@ from contextlib import (
     AsyncExitStack,
 )
 from functools import lru_cache, partial
+from secrets import token_bytes
 
+from appliance.bodies.capture import effective_capture
+from appliance.bodies.commitment import SALT_BYTES
 from appliance.clock import Clock
 from appliance.engine.embedding import ModelEngine, Vectors
 from appliance.engine.port import Piece
@@ -46,6 +49,7 @@ from appliance.quota.allowance import Allowance, allowance
 from appliance.quota.moment import Moment
 from appliance.quota.quota import Quota
 from appliance.refusals import Refusals
+from appliance.request_bodies import Captured
 from appliance.request_decision import decide_request
 from appliance.request_meter import Meter
 from appliance.request_parts import (
@@ -169,16 +173,18 @@ class RequestFlow:
         self._work.leave(entered, used_tokens=used_tokens)
 
     def headers(self, entered: Entered) -> Mapping[str, str]:
-        """Return what every answer to the call tells of limits, time and records.
+        """Return what every answer tells of limits, capture, time and records.
 
         The receipt is that of the newest record of the call that is durable. When
         the head of a stream leaves, that is ``llm.request``, unless all of it is
         made by then; before a whole answer, ``llm.response``; with a refusal,
         ``llm.refused``, unless it is recorded together with others later.
         """
+        captured = entered.progress.captured
         standing = self._quota.standing(entered.hold, at=self._moment())
         return {
             **standing.headers(),
+            **(captured.headers() if captured is not None else {}),
             "openai-processing-ms": str(round(1000 * self._age_s(entered.progress))),
             **receipt_headers(entered.progress),
         }
@@ -262,6 +268,9 @@ class RequestFlow:
                 class_headers=call.class_headers,
                 region_headers=call.region_headers,
             )
+            progress.captures = effective_capture(
+                caller.capture, headers=call.capture_headers
+            )
             # 5. decide
             decision = progress.decision = decide_request(
                 view,
@@ -311,6 +320,12 @@ class RequestFlow:
         self, entered: Entered, reserved: Reserved[Asked]
     ) -> Admitted[Asked]:
         progress = entered.progress
+        if progress.captures is not None:
+            progress.captured = Captured(
+                progress.captures,
+                request=reserved.request,
+                salts=(token_bytes(SALT_BYTES), token_bytes(SALT_BYTES)),
+            )
         draft = request_draft(
             progress,
             request=reserved.request,

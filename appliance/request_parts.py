@@ -44,12 +44,14 @@ class Call(Generic[Asked]):
     Attributes:
         class_headers: Every value of the header that names a data class.
         region_headers: Every value of the header that names regions.
+        capture_headers: Every value of the header that lowers what is captured.
         read_body: Reads the body, inside its limits.
         parse: Turns the body into what it asks for.
     """
 
     class_headers: tuple[str, ...]
     region_headers: tuple[str, ...]
+    capture_headers: tuple[str, ...]
     read_body: Callable[[], Awaitable[bytes]]
     parse: Callable[[bytes], Asked]
 

@@ -7,6 +7,7 @@ ended, ``llm.refused`` when it never began. Numbers, names and digests only.
 import hashlib
 from dataclasses import dataclass
 
+from appliance.bodies.capture import Captures
 from appliance.clock import Clock
 from appliance.engine.embedding import Vectors
 from appliance.engine.port import Piece, Ticket, Usage
@@ -23,6 +24,7 @@ from appliance.ledger.receipt_header import HEADER, receipt_text
 from appliance.model_requests import EmbeddingRequest, ModelRequest
 from appliance.policy.decide import Decision
 from appliance.policy.facts import Labels, ModelFacts, SiteFacts
+from appliance.request_bodies import Captured
 from appliance.request_meter import RequestMeter
 from bundleformat.errors import Error, FaultError
 
@@ -56,6 +58,8 @@ class Progress:
     labels: Labels | None = None
     decision: Decision | None = None
     receipt: Receipt | None = None
+    captures: Captures | None = None
+    captured: Captured | None = None
 
 
 def request_draft(
@@ -68,6 +72,7 @@ def request_draft(
 ) -> Draft:
     """Return the record of an accepted request."""
     embeds = isinstance(request, EmbeddingRequest)
+    captured = progress.captured
     return Draft(
         event=Event.LLM_REQUEST,
         outcome=Outcome.ALLOWED,
@@ -85,6 +90,7 @@ def request_draft(
                 "timeout_s": decimal_text(timeout_s),
             },
             "prompt_tokens": ticket.prompt_tokens,
+            "body": None if captured is None else captured.request_field(),
         },
     )
 
@@ -211,6 +217,8 @@ class Ending:
         now_ns = self._clock.monotonic_ns()
         if isinstance(part, Piece):
             self._meter.token(now_ns, queued_s=part.queued_s)
+            if self._progress.captured is not None:
+                self._progress.captured.answered(part.text)
         came = part.text if isinstance(part, Piece) else part.vectors
         if self._first_ns is None and came:
             self._first_ns = now_ns
@@ -252,6 +260,7 @@ class Ending:
             completion_tokens=completion_tokens,
             now_ns=ended_ns,
         )
+        captured = self._progress.captured
         ttft_ms = None if self._first_ns is None else self._ms(self._first_ns)
         return Draft(
             event=Event.LLM_RESPONSE,
@@ -267,6 +276,7 @@ class Ending:
                 "ttft_ms": ttft_ms,
                 "total_ms": self._ms(ended_ns),
                 "error_code": error_code,
+                "body": None if captured is None else captured.response_field(),
             },
         )
 

@@ -31,6 +31,10 @@ Priority = Literal["priority", "interactive", "batch"]
 """How urgent a team's requests may be at most, the most urgent first."""
 
 
+Capture = Literal["metadata", "digest"]
+"""How much of prompts and answers is captured, the least first."""
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 

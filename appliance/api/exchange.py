@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from appliance.api.body import read_json_body
 from appliance.api.doorman import Doorman
 from appliance.api.errors import error_response
+from appliance.bodies.capture import HEADER
 from appliance.clock import Clock
 from appliance.model_requests import Asked
 from appliance.request_flow import RequestFlow
@@ -120,6 +121,7 @@ class Exchange(ABC, Generic[Asked]):
         return Call(
             class_headers=tuple(headers.getlist("x-data-class")),
             region_headers=tuple(headers.getlist("x-data-region")),
+            capture_headers=tuple(headers.getlist(HEADER)),
             read_body=self._read_body,
             parse=self.parse,
         )

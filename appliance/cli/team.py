@@ -7,6 +7,7 @@ import typer
 
 from appliance import admin_flow
 from appliance.admin_flow import TeamEntry
+from appliance.bodies.capture import LEVELS
 from appliance.cli.options import Json, host
 from appliance.cli.output import show, table
 from appliance.compose import core_files
@@ -42,6 +43,13 @@ def set_team(  # noqa: PLR0913 - an option each
             help="What its requests without a label count as.", show_default=False
         ),
     ] = None,
+    capture: Annotated[
+        str | None,
+        typer.Option(
+            help=f"What is captured of prompts and answers: {', '.join(LEVELS)}.",
+            show_default=False,
+        ),
+    ] = None,
     running: Annotated[str | None, _term("Requests that run at once")] = None,
     queued: Annotated[str | None, _term("Requests that wait beside them")] = None,
     requests_per_minute: Annotated[
@@ -72,7 +80,7 @@ def set_team(  # noqa: PLR0913 - an option each
         "priority": priority,
     }
     changes = {name: text for name, text in asked.items() if text is not None}
-    if clearance is None and default_class is None and not changes:
+    if not changes and (clearance, default_class, capture) == (None, None, None):
         raise UsageError(
             "nothing to set", hint="See the options with: sallyport team set --help"
         )
@@ -83,6 +91,7 @@ def set_team(  # noqa: PLR0913 - an option each
         levels={row.name: row.level for row in classes.rows},
         clearance=clearance,
         default_class=default_class,
+        capture=capture,
         changes=changes,
     )
     limits = host().settings.limits
@@ -109,6 +118,7 @@ def list_all(as_json: Json = False) -> None:
             entry.team.name,
             entry.team.clearance,
             entry.team.default_class,
+            entry.team.capture,
             *(_own(entry, name) for name in NAMES),
         )
         for entry in found
@@ -117,6 +127,7 @@ def list_all(as_json: Json = False) -> None:
         "TEAM",
         "CLEARANCE",
         "DEFAULT CLASS",
+        "CAPTURE",
         "RUNNING",
         "QUEUED",
         "REQUESTS/MIN",
@@ -146,6 +157,7 @@ def _lines(entry: TeamEntry, limits: LimitSettings) -> tuple[str, ...]:
             f"team {entry.team.name} is cleared up to {entry.team.clearance}; "
             f"unlabelled requests count as {entry.team.default_class}"
         ),
+        f"captured of its prompts and answers: {entry.team.capture}",
         *table(
             ("LIMIT", "VALUE", "FROM"),
             tuple(

@@ -202,6 +202,7 @@ class TeamRow(Base):
     clearance: Mapped[str]
     default_class: Mapped[str]
     created_ts: Mapped[str]
+    capture: Mapped[str] = mapped_column(server_default="metadata")
 
 
 class TeamTermsRow(Base):

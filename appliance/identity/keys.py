@@ -22,6 +22,7 @@ from appliance.identity import teams
 from appliance.identity.keyformat import key_id_of, mint_text
 from appliance.identity.lifetime import DEFAULT_LIFETIME, check_lifetime
 from appliance.identity.terms import ALL_DEFAULT, COLUMNS, Terms, from_row
+from appliance.settings import Capture
 from bundleformat.errors import MissingError, UsageError
 
 MAX_NAME_CHARACTERS = 64
@@ -35,6 +36,7 @@ WHOSE_KEY = statement_text(
         TeamRow.name,
         TeamRow.clearance,
         TeamRow.default_class,
+        TeamRow.capture,
         *COLUMNS,
     )
     .join(TeamRow, TeamRow.name == ApiKeyRow.team)
@@ -72,6 +74,7 @@ class Caller:
     team: str
     clearance: str
     default_class: str
+    capture: Capture = teams.INITIAL_CAPTURE
     terms: Terms = ALL_DEFAULT
 
 
@@ -160,7 +163,7 @@ def authenticate(
     )
     if row is None or not right:
         raise AuthenticationError
-    _, expires_ts, revoked_ts, team, clearance, default_class, *terms = row
+    _, expires_ts, revoked_ts, team, clearance, default_class, capture, *terms = row
     expires = dt.datetime.fromisoformat(expires_ts)
     if revoked_ts is not None or expires <= now:
         raise AuthenticationError
@@ -170,6 +173,7 @@ def authenticate(
         team=team,
         clearance=clearance,
         default_class=default_class,
+        capture=capture,
         terms=from_row(terms),
     )
 

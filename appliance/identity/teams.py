@@ -6,17 +6,22 @@ deliberate act. Functions take a connection in a transaction and do not commit.
 
 import datetime as dt
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, get_args
 
 from sqlalchemy import Connection, insert, select, update
 
 from appliance.clock import rfc3339
 from appliance.db.tables import TeamRow
+from appliance.settings import Capture
 from bundleformat.errors import MissingError, UsageError
 
 INITIAL_CLASS = "internal"
 """The clearance and the default class of a new team."""
+
+INITIAL_CAPTURE: Capture = "metadata"
+"""How much of a new team's prompts and answers is captured."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
@@ -28,11 +33,13 @@ class Team:
     Attributes:
         clearance: The most restrictive data class it may send.
         default_class: What its requests count as if they carry no label.
+        capture: How much of its prompts and answers is captured.
     """
 
     name: str
     clearance: str
     default_class: str
+    capture: Capture = INITIAL_CAPTURE
 
 
 def get_or_create(connection: Connection, name: str, *, now: dt.datetime) -> Team:
@@ -97,13 +104,33 @@ def set_classes(
             expected=f"{clearance} or less restrictive",
             actual=default_class,
         )
-    get(connection, name)
+    team = get(connection, name)
     connection.execute(
         update(TeamRow)
         .where(TeamRow.name == name)
         .values(clearance=clearance, default_class=default_class)
     )
-    return Team(name=name, clearance=clearance, default_class=default_class)
+    return replace(team, clearance=clearance, default_class=default_class)
+
+
+def set_capture(connection: Connection, name: str, capture: str) -> Team:
+    """Set how much of a team's prompts and answers is captured.
+
+    Raises:
+        MissingError: There is no such team.
+        UsageError: There is no such level.
+    """
+    team = get(connection, name)
+    for level in get_args(Capture):
+        if level == capture:
+            chosen = update(TeamRow).where(TeamRow.name == name)
+            connection.execute(chosen.values(capture=level))
+            return replace(team, capture=level)
+    raise UsageError(
+        "no such level of capture",
+        expected=f"one of {', '.join(get_args(Capture))}",
+        actual=repr(capture[:64]),
+    )
 
 
 def get(connection: Connection, name: str) -> Team:
@@ -125,14 +152,19 @@ def get(connection: Connection, name: str) -> Team:
 def list_teams(connection: Connection) -> tuple[Team, ...]:
     """Return every team, by name."""
     rows = connection.execute(select(*_COLUMNS).order_by(TeamRow.name)).all()
-    return tuple(Team(name=n, clearance=c, default_class=d) for n, c, d in rows)
+    return tuple(_team(row) for row in rows)
 
 
-_COLUMNS = (TeamRow.name, TeamRow.clearance, TeamRow.default_class)
+_COLUMNS = (TeamRow.name, TeamRow.clearance, TeamRow.default_class, TeamRow.capture)
+
+
+def _team(row: Sequence[Any]) -> Team:
+    name, clearance, default_class, capture = row
+    return Team(
+        name=name, clearance=clearance, default_class=default_class, capture=capture
+    )
 
 
 def _find(connection: Connection, name: str) -> Team | None:
     row = connection.execute(select(*_COLUMNS).where(TeamRow.name == name)).first()
-    if row is None:
-        return None
-    return Team(name=row[0], clearance=row[1], default_class=row[2])
+    return None if row is None else _team(row)

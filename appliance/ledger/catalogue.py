@@ -134,6 +134,12 @@ _PARAMS = object_of(
     }
 )
 
+_BODY = object_of(
+    required={"capture": TOKEN},
+    optional={"lowered_from": TOKEN, "commitment": SHA256, "size_bytes": COUNT},
+)
+"""What binds a prompt or an answer to its record; neither is in it."""
+
 _TEAM_TERMS = object_of(
     optional={
         "running": COUNT,
@@ -206,12 +212,19 @@ CATALOGUE: Mapping[Event, Terms] = {
         fields=object_of(required={"key_id": TOKEN}), team=Presence.REQUIRED
     ),
     Event.TEAM_CREATED: Terms(
-        fields=object_of(optional={"clearance": TOKEN, "default_class": TOKEN}),
+        fields=object_of(
+            optional={"clearance": TOKEN, "default_class": TOKEN, "capture": TOKEN}
+        ),
         team=Presence.REQUIRED,
     ),
     Event.TEAM_CHANGED: Terms(
         fields=object_of(
-            optional={"clearance": TOKEN, "default_class": TOKEN, "terms": _TEAM_TERMS}
+            optional={
+                "clearance": TOKEN,
+                "default_class": TOKEN,
+                "capture": TOKEN,
+                "terms": _TEAM_TERMS,
+            }
         ),
         team=Presence.REQUIRED,
     ),
@@ -388,7 +401,7 @@ CATALOGUE: Mapping[Event, Terms] = {
                 "params": _PARAMS,
                 "prompt_tokens": COUNT,
             },
-            optional={"endpoint": TOKEN},
+            optional={"endpoint": TOKEN, "body": _BODY},
         ),
         outcomes=(Outcome.ALLOWED,),
         team=Presence.REQUIRED,
@@ -403,7 +416,12 @@ CATALOGUE: Mapping[Event, Terms] = {
                 "completion_tokens": COUNT,
                 "total_ms": COUNT,
             },
-            optional={"finish_reason": TOKEN, "ttft_ms": COUNT, "error_code": TOKEN},
+            optional={
+                "finish_reason": TOKEN,
+                "ttft_ms": COUNT,
+                "error_code": TOKEN,
+                "body": _BODY,
+            },
         ),
         outcomes=(Outcome.OK, Outcome.CANCELLED, Outcome.ERROR),
         team=Presence.REQUIRED,

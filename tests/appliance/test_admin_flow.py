@@ -91,6 +91,25 @@ def test_a_team_is_recorded_when_its_classes_change(host: OpenHost) -> None:
     assert cleared == ["pii", "internal"]
 
 
+def test_a_level_of_capture_that_there_is_not_changes_nothing(host: OpenHost) -> None:
+    admin_flow.create_key(host, team="claims", name="", lifetime=DAY)
+    with pytest.raises(UsageError):
+        admin_flow.set_team(
+            host, "claims", levels=LEVELS, clearance="pii", capture="everything"
+        )
+    assert records(host, "team.changed") == []
+    assert admin_flow.get_team(host, "claims").team.clearance == "internal"
+
+
+def test_a_change_of_capture_is_recorded(host: OpenHost) -> None:
+    admin_flow.create_key(host, team="claims", name="", lifetime=DAY)
+    for capture in ("digest", "digest", "metadata"):
+        admin_flow.set_team(host, "claims", levels=LEVELS, capture=capture)
+    assert [each["capture"] for each in records(host, "team.created")] == ["metadata"]
+    changed = [each["capture"] for each in records(host, "team.changed")]
+    assert changed == ["digest", "metadata"]
+
+
 def test_a_key_is_recorded_when_it_is_made_and_once_when_it_is_revoked(
     host: OpenHost,
 ) -> None:

@@ -54,8 +54,10 @@ def test_caller_has_the_classes_its_team_has_now(connection: Connection) -> None
     teams.set_classes(
         connection, "claims", clearance="phi", default_class="pii", levels=levels
     )
+    teams.set_capture(connection, "claims", "digest")
     found = caller(connection, key.secret_text)
     assert (found.clearance, found.default_class) == ("phi", "pii")
+    assert found.capture == "digest"
 
 
 def test_secret_is_in_no_row_no_repr_and_no_listing(connection: Connection) -> None:

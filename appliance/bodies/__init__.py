@@ -1,0 +1,1 @@
+"""Prompts and answers apart from the ledger: what is captured, and its commitments."""
