@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from appliance.live_host import LiveHost
     from appliance.metrics.meter import Meter
     from appliance.request_flow import RequestFlow
+    from appliance.siem.feed import Feed
 
 
 def open_host(root: Path | None = None, *, clock: Clock | None = None) -> OpenHost:
@@ -187,6 +188,7 @@ def application(
     live: "LiveHost",
     ledger: LedgerWriter,
     meter: "Meter",
+    feed: "Feed | None" = None,
 ) -> "Front":
     """Return the HTTP application over a flow, a live host and its ledger."""
     from appliance.api.app import build_app  # noqa: PLC0415 - see ``request_flow``
@@ -198,6 +200,6 @@ def application(
         settings=host.settings,
         clock=host.clock,
         not_ready=lambda: live.not_ready() + (() if ledger.healthy else ("ledger",)),
-        impaired=live.impaired,
+        impaired=lambda: live.impaired() + (("siem",) if feed and feed.failing else ()),
         metrics=Metrics(meter=meter, samples=live.engine_samples),
     )

@@ -38,6 +38,7 @@ from appliance.ledger.events import Draft, Event, Outcome
 from appliance.ledger.recover import abort_open_requests
 from appliance.ledger.rotation import rotate
 from appliance.live_host import LiveHost
+from appliance.siem_flow import siem_feed
 from appliance.taken_out_flow import try_all_again
 
 REFRESH_S = 1.0
@@ -104,14 +105,19 @@ async def _serve(
     started_ns = host.clock.monotonic_ns()
     ledger = ledger_writer(host)
     live = live_host(host, ledger=ledger)
+    feed = siem_feed(host, ledger=ledger)
     try:
+        if feed is not None:
+            feed.start()
         # 5. load
         await live.start()
         await ledger.append(_started(live, aborted))
         # 6. serve
         meter = new_meter()
         flow = request_flow(host, live=live, ledger=ledger, meter=meter)
-        app = application(host, flow=flow, live=live, ledger=ledger, meter=meter)
+        app = application(
+            host, flow=flow, live=live, ledger=ledger, meter=meter, feed=feed
+        )
         _spare_the_collector()
         server = StoppableServer(
             app,
@@ -135,6 +141,8 @@ async def _serve(
         )
     finally:
         await live.close()
+        if feed is not None:
+            await asyncio.to_thread(feed.close)
         await asyncio.to_thread(ledger.close)
 
 

@@ -313,6 +313,27 @@ class ImportSettings(_Section):
     ] = 14
 
 
+class SiemSettings(_Section):
+    """``[siem]``: who on this host gets every record as it is written."""
+
+    socket: Annotated[
+        str,
+        Field(
+            pattern=r"^(/.{1,106})?$",
+            description="Unix socket of a collector that gets every record as an "
+            "RFC 5424 line of OCSF; empty: none",
+        ),
+    ] = ""
+    kind: Annotated[
+        Literal["datagram", "stream"],
+        Field(description="`datagram`, or `stream` with a line for each record"),
+    ] = "datagram"
+    backlog: Annotated[
+        Count,
+        Field(description="records that wait for a collector that is away"),
+    ] = 100_000
+
+
 class Settings(_Section):
     """Everything a host can be told."""
 
@@ -321,6 +342,7 @@ class Settings(_Section):
     models: ModelSettings = ModelSettings()
     limits: LimitSettings = LimitSettings()
     import_: Annotated[ImportSettings, Field(alias="import")] = ImportSettings()
+    siem: SiemSettings = SiemSettings()
 
 
 def home_folder(chosen: Path | None) -> Path:

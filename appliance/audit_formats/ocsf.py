@@ -52,12 +52,16 @@ GRAVE: Final = {"bundle.refused": (4, "High"), "engine.crashed": (4, "High")}
 """Events that somebody should look at, whatever their outcome is called."""
 
 
-def ocsf_event(record: AuditRecord, *, tool: str) -> dict[str, Any]:
+def ocsf_event(
+    record: AuditRecord, *, tool: str, brief: bool = False
+) -> dict[str, Any]:
     """Return the event that says what ``record`` says.
 
     Args:
         record: The record.
         tool: Name and version of this program, as ``sallyport/0.1.0``.
+        brief: Whether ``unmapped`` leads to the record and leaves its fields out,
+            and the event says so.
     """
     name, outcome = record.text("event"), record.text("outcome")
     kind = mapped(name)
@@ -66,7 +70,7 @@ def ocsf_event(record: AuditRecord, *, tool: str) -> dict[str, Any]:
         outcome, (1, "Informational")
     )
     about = _about(record, kind)
-    event = {
+    event: dict[str, Any] = {
         "activity_id": kind.activity_id,
         "activity_name": kind.activity_name,
         "category_uid": kind.of.category_uid,
@@ -89,15 +93,24 @@ def ocsf_event(record: AuditRecord, *, tool: str) -> dict[str, Any]:
             "convenience_copy_of": EVIDENCE,
             "seq": str(record.seq),
             "leaf": record.leaf,
-            **{n: v for n, v in record.fields.items() if n not in COMMON},
+            **({} if brief else _own_fields(record)),
         },
     }
+    if brief:
+        event["metadata"] |= {
+            "is_truncated": True,
+            "untruncated_size": record.size_bytes,
+        }
     return _filled(event)
 
 
-def ocsf_line(record: AuditRecord, *, tool: str) -> bytes:
+def _own_fields(record: AuditRecord) -> dict[str, Any]:
+    return {n: v for n, v in record.fields.items() if n not in COMMON}
+
+
+def ocsf_line(record: AuditRecord, *, tool: str, brief: bool = False) -> bytes:
     """Return the event as one line of ASCII JSON, without its line end."""
-    event = ocsf_event(record, tool=tool)
+    event = ocsf_event(record, tool=tool, brief=brief)
     return json.dumps(event, separators=(",", ":")).encode()
 
 

@@ -24,7 +24,9 @@ MAX_SEQUENCE_ID: Final = 2_147_483_647
 """Source: RFC 5424, sections 6 and 7.3.1."""
 
 
-def syslog_line(record: AuditRecord, *, tool: str, number: int) -> bytes:
+def syslog_line(
+    record: AuditRecord, *, tool: str, number: int, brief: bool = False
+) -> bytes:
     """Return the message, without a line end.
 
     Args:
@@ -32,6 +34,7 @@ def syslog_line(record: AuditRecord, *, tool: str, number: int) -> bytes:
         tool: Name and version of this program, as ``sallyport/0.1.0``.
         number: Which message of its sender this is, from 1: a receiver that misses
             one number has missed a message.
+        brief: Whether the event leaves out what it can; see ``ocsf_event``.
     """
     severity = ocsf_event(record, tool=tool)["severity_id"]
     priority = LOG_AUDIT * 8 + LEVELS[severity]
@@ -41,7 +44,7 @@ def syslog_line(record: AuditRecord, *, tool: str, number: int) -> bytes:
         f"{record.text('event')[:MAX_MSGID]} "
     )
     return (header + _elements(tool, number) + " ").encode("ascii") + ocsf_line(
-        record, tool=tool
+        record, tool=tool, brief=brief
     )
 
 

@@ -15,6 +15,7 @@ from appliance.audit_flow import (
     write_checkpoint,
 )
 from appliance.audit_formats.derive import FILES, parse_formats
+from appliance.cli import audit_read
 from appliance.cli import witness as witness_commands
 from appliance.cli.options import Json, host, read_input
 from appliance.cli.output import show
@@ -95,6 +96,9 @@ UNPACKING = {
 
 app = typer.Typer(help="The ledger and its proof.", no_args_is_help=True)
 app.add_typer(witness_commands.app)
+app.command("show")(audit_read.show_one)
+app.command()(audit_read.search)
+app.command()(audit_read.stats)
 
 
 @app.command()

@@ -31,6 +31,7 @@ class Event(StrEnum):
 
     LOG_CREATED = "log.created"
     LOG_EXPORTED = "log.exported"
+    LOG_READ = "log.read"
     LOG_RESUMED = "log.resumed"
     LOG_COSIGNED = "log.cosigned"
     KEY_ROTATE = "key.rotate"
@@ -60,6 +61,7 @@ class Event(StrEnum):
     STORE_COLLECTED = "store.collected"
     STORE_REPAIRED = "store.repaired"
     RECEIPTS_EXPORTED = "receipts.exported"
+    SIEM_GAP = "siem.gap"
     SERVER_STARTED = "server.started"
     SERVER_STOPPED = "server.stopped"
     ENGINE_CRASHED = "engine.crashed"
@@ -193,6 +195,19 @@ CATALOGUE: Mapping[Event, Terms] = {
     Event.LOG_EXPORTED: Terms(
         fields=object_of(
             required={"size": SEQ, "tool": TOKEN}, optional={"selection": _SELECTION}
+        )
+    ),
+    Event.LOG_READ: Terms(
+        fields=object_of(
+            required={
+                "command": TOKEN,
+                "filter_sha256": SHA256,
+                "records": COUNT,
+                "size": SEQ,
+                "operator_uid": COUNT,
+                "tool": TOKEN,
+            },
+            optional={"reason": REASON, "login_uid": COUNT},
         )
     ),
     Event.LOG_RESUMED: Terms(
@@ -371,6 +386,10 @@ CATALOGUE: Mapping[Event, Terms] = {
             required={"size": SEQ, "receipts": COUNT, "tool": TOKEN},
             optional={"channel": TOKEN, "version": COUNT},
         )
+    ),
+    Event.SIEM_GAP: Terms(
+        fields=object_of(required={"first": SEQ, "last": SEQ, "records": COUNT}),
+        outcomes=(Outcome.ERROR,),
     ),
     Event.SERVER_STARTED: Terms(
         fields=object_of(

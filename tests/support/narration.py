@@ -88,7 +88,7 @@ def _shown(default: object) -> str:
         return f"{default:,}"
     if isinstance(default, tuple):
         return ", ".join(default) or "none"
-    return str(default)
+    return str(default) or "none"
 
 
 def step_of(narration: str, number: str) -> str:

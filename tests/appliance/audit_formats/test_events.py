@@ -152,6 +152,17 @@ def test_a_line_is_an_rfc_5424_message_of_the_log_audit_facility() -> None:
         assert json.loads(message) == ocsf_event(record, tool=TOOL)
 
 
+def test_a_short_event_leads_to_its_record_and_says_that_it_is_short() -> None:
+    for record in records():
+        whole = ocsf_event(record, tool=TOOL)
+        short = ocsf_event(record, tool=TOOL, brief=True)
+        assert _faults(short) == []
+        assert short["metadata"]["is_truncated"] is True
+        assert short["metadata"]["untruncated_size"] == record.size_bytes
+        assert set(short["unmapped"]) == {"convenience_copy_of", "seq", "leaf"}
+        assert short["unmapped"].items() <= whole["unmapped"].items()
+
+
 def test_numbers_of_messages_begin_again_where_the_specification_ends() -> None:
     record = records()[0]
     for number, stated in (

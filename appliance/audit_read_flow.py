@@ -1,0 +1,158 @@
+"""Reading the ledger on the host itself, where every reading is a record of its own.
+
+1. who reads: the account of the operating system, and the login it began as.
+2. in one transaction: how many records the filter finds, and ``log.read`` of it.
+3. only when that is durable, the records are read, and handed to be shown.
+
+A ledger that cannot record a reading is not read.
+Source: PCI DSS 4.0.1, 10.2.1.3; NIST SP 800-53 AU-6, AU-7 and AU-9.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from appliance.host import OpenHost, tool_name
+from appliance.ledger.catalogue import Event, Outcome
+from appliance.ledger.events import Draft
+from appliance.ledger.head import read_verified_head
+from appliance.ledger.search import (
+    Filter,
+    FoundRecord,
+    count_by_event,
+    count_records,
+    find_records,
+)
+from bundleformat.errors import MissingError
+
+LOGIN_UID: Final = Path("/proc/self/loginuid")
+"""The account that logged in, kept through sudo. Source: Linux, proc_pid_loginuid."""
+
+NO_LOGIN: Final = 2**32 - 1
+"""What stands there for a process that no login began."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """What a reading gives, and the record that it was done.
+
+    Attributes:
+        seq: The number of its ``log.read``.
+        matches: How many records the filter finds.
+        size: Of how many.
+    """
+
+    seq: int
+    matches: int
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shown:
+    """One record as a person sees it: what it says, and how it is proven."""
+
+    seq: int
+    leaf: str
+    fields: dict[str, Any]
+    data: str
+
+
+def read_one(host: OpenHost, seq: int, *, reason: str) -> tuple[Reading, Shown]:
+    """Return record ``seq``, having recorded that it was read.
+
+    Raises:
+        MissingError: There is no such record; that it was asked for is on record.
+        UsageError: As ``read_some``.
+        AuditUnavailableError, StorageFaultError: As ``read_some``.
+    """
+    wanted = Filter(seq=seq)
+    reading, found = read_some(host, wanted, limit=1, reason=reason, command="show")
+    if not found:
+        raise MissingError(
+            "there is no such record",
+            where=str(seq),
+            expected=f"0 to {reading.size - 1}",
+            hint="Run: sallyport audit status",
+        )
+    return reading, found[0]
+
+
+def read_some(
+    host: OpenHost, wanted: Filter, *, limit: int, reason: str, command: str = "search"
+) -> tuple[Reading, tuple[Shown, ...]]:
+    """Return the newest wanted records, having recorded that they were read.
+
+    Args:
+        host: Whose ledger.
+        wanted: What the records say.
+        limit: How many are returned.
+        reason: Why, in the reader's words.
+        command: What the reader called.
+
+    Raises:
+        AuditUnavailableError: The ledger's head is damaged; nothing was read.
+        StorageFaultError: The reading cannot be recorded; nothing was read.
+    """
+    reading = _record(host, wanted, command=command, reason=reason)
+    with host.look() as connection:
+        found = find_records(connection, wanted, size=reading.size, limit=limit)
+        return reading, tuple(_shown(each) for each in found)
+
+
+def read_numbers(
+    host: OpenHost, wanted: Filter
+) -> tuple[Reading, tuple[tuple[str, str, str, int], ...]]:
+    """Return how many records there are of each event, outcome and team.
+
+    It says nothing of any one call, and so wants no reason. It is recorded.
+
+    Raises:
+        AuditUnavailableError, StorageFaultError: As ``read_some``.
+    """
+    reading = _record(host, wanted, command="stats", reason=None)
+    with host.look() as connection:
+        return reading, count_by_event(connection, wanted, size=reading.size)
+
+
+def _record(
+    host: OpenHost, wanted: Filter, *, command: str, reason: str | None
+) -> Reading:
+    with host.change() as connection:
+        size = read_verified_head(connection, log=host.log).size
+        matches = count_records(connection, wanted, size=size)
+        draft = Draft(
+            event=Event.LOG_READ,
+            outcome=Outcome.OK,
+            fields={
+                "command": command,
+                "filter_sha256": wanted.sha256(),
+                "records": matches,
+                "size": str(size),
+                "tool": tool_name(),
+                "reason": reason,
+                "operator_uid": os.getuid(),
+                "login_uid": login_uid(),
+            },
+        )
+        (receipt,) = host.record(connection, [draft], now=host.clock.now())
+    return Reading(seq=receipt.seq, matches=matches, size=size)
+
+
+def login_uid() -> int | None:
+    """Return the account that logged in, whoever it became since; or None."""
+    try:
+        number = int(LOGIN_UID.read_text("ascii"))
+    except (OSError, ValueError):
+        return None
+    return None if number == NO_LOGIN else number
+
+
+def _shown(found: FoundRecord) -> Shown:
+    return Shown(
+        seq=found.seq,
+        leaf=found.leaf.hex(),
+        fields=json.loads(found.data),
+        data=found.data.decode(),
+    )

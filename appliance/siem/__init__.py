@@ -1,0 +1,1 @@
+"""The live feed of records to a collector on this host."""
