@@ -22,7 +22,7 @@ from appliance.audit_media.tar_file import write_tar
 from appliance.host import OpenHost, tool_name
 from appliance.ledger.consistency import consistency_file, held_checkpoint
 from appliance.ledger.events import Event
-from appliance.ledger.export import Export, Wishes, export
+from appliance.ledger.export import Derive, Export, Wishes, export
 from appliance.ledger.head import read_note, read_verified_head
 from appliance.ledger.out_folder import check_place, partial_folder, write_new
 from appliance.ledger.places import place_from, place_to, proof_wishes
@@ -67,6 +67,7 @@ def export_ledger(
     formats: Collection[Format] = (),
     carrier: Carrier = Carrier.FOLDER,
     asked: Asked | None = None,
+    more: Derive | None = None,
 ) -> Export:
     """Write the ledger to the new ``out``; that it was is itself on record.
 
@@ -76,6 +77,7 @@ def export_ledger(
         formats: What is made from the records besides, for convenience.
         carrier: Whether ``out`` becomes a folder, an archive or an image.
         asked: Which records, and what the auditor holds already; else everything.
+        more: Makes further files from the records.
 
     Raises:
         UsageError: What is asked for does not exist.
@@ -91,7 +93,9 @@ def export_ledger(
     now = host.clock.now()
     with host.look() as connection:
         wishes = _wishes(connection, asked or Asked())
-    write = partial(_export_folder, host, formats=formats, now=now, wishes=wishes)
+    write = partial(
+        _export_folder, host, formats=formats, more=more, now=now, wishes=wishes
+    )
     if carrier is Carrier.FOLDER:
         return write(out)
     check_place(out)
@@ -112,11 +116,14 @@ def _export_folder(
     out: Path,
     *,
     formats: Collection[Format],
+    more: Derive | None,
     now: dt.datetime,
     wishes: Wishes,
 ) -> Export:
     def also(folder: Path) -> Iterable[str]:
-        return derive(folder, formats, created=now, tool=tool_name())
+        yield from derive(folder, formats, created=now, tool=tool_name())
+        if more is not None:
+            yield from more(folder)
 
     return export(
         host.database,

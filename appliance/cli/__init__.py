@@ -17,6 +17,7 @@ from appliance.cli import (
     bundle,
     database,
     environment,
+    evidence,
     generation,
     key,
     model,
@@ -56,6 +57,7 @@ GROUPS = {
     "key": key.app,
     "team": team.app,
     "audit": audit.app,
+    "evidence": evidence.app,
     "db": database.app,
 }
 """The groups of commands, in the order in which a new host needs them."""

@@ -1,7 +1,6 @@
 """``sallyport audit``: the ledger, its export and its verification."""
 
 import os
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -9,14 +8,21 @@ import typer
 
 from appliance.audit_flow import (
     Asked,
-    Carrier,
     export_ledger,
     prove,
     write_checkpoint,
 )
-from appliance.audit_formats.derive import FILES, parse_formats
+from appliance.audit_formats.derive import parse_formats
 from appliance.cli import audit_read
 from appliance.cli import witness as witness_commands
+from appliance.cli.exports import (
+    Formats,
+    Iso,
+    Tar,
+    carrier_of,
+    export_lines,
+    export_value,
+)
 from appliance.cli.options import Json, host, read_input
 from appliance.cli.output import show
 from appliance.errors import KeyChainError
@@ -86,13 +92,6 @@ FAILURES: dict[int, tuple[type[RefusalError], str]] = {
     ),
 }
 """The verifier's exit statuses in the words of the error tree, and what to do."""
-
-UNPACKING = {
-    Carrier.FOLDER: "",
-    Carrier.TAR: "unpacks it with tar -xf, then ",
-    Carrier.ISO: "mounts it, then ",
-}
-"""What comes before a verification."""
 
 app = typer.Typer(help="The ledger and its proof.", no_args_is_help=True)
 app.add_typer(witness_commands.app)
@@ -221,22 +220,9 @@ def fsck(as_json: Json = False) -> None:
 @app.command()
 def export(  # noqa: PLR0913, PLR0917 - one parameter per option
     out: Annotated[Path, typer.Option(help="A folder that does not exist yet.")],
-    formats: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            metavar="<list>",
-            help="What is made from the records besides, with commas: "
-            "csv, xlsx, ocsf, syslog, html.",
-        ),
-    ] = "jsonl",
-    tar: Annotated[
-        bool, typer.Option("--tar", help="Write one tar archive instead.")
-    ] = False,
-    iso: Annotated[
-        bool,
-        typer.Option("--iso", help="Write one ISO 9660 image instead; needs xorriso."),
-    ] = False,
+    formats: Formats = "jsonl",
+    tar: Tar = False,
+    iso: Iso = False,
     since: Annotated[
         list[Path] | None,
         typer.Option(
@@ -271,7 +257,7 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter per option
     the range, so that nobody can say less was left out than was.
     """
     chosen = parse_formats(formats)
-    carrier = _carrier(tar=tar, iso=iso)
+    carrier = carrier_of(tar=tar, iso=iso)
     asked = Asked(
         start=start,
         end=end,
@@ -281,28 +267,8 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter per option
         since=tuple((str(path), read_input(path)) for path in since or ()),
     )
     made = export_ledger(host(), out, formats=chosen, carrier=carrier, asked=asked)
-    checked = {
-        Carrier.FOLDER: str(made.folder),
-        Carrier.TAR: made.folder.stem,
-        Carrier.ISO: "MOUNT",
-    }[carrier]
-    value = {
-        "folder": str(made.folder),
-        "origin": made.origin,
-        "vkey": made.vkey,
-        "size": made.size,
-        "root": made.root.hex(),
-        "derived": [FILES[each] for each in chosen],
-    }
-    lines = (
-        f"wrote {made.size} records to {made.folder}",
-        f"root {made.root.hex()}",
-        (
-            f"the auditor {UNPACKING[carrier]}checks it with: python -I verify.py "
-            f"{shlex.quote(checked)} --key {shlex.quote(made.vkey)}"
-        ),
-    )
-    show(value, lines, as_json=as_json)
+    value = export_value(made, formats=chosen)
+    show(value, export_lines(made, carrier=carrier), as_json=as_json)
 
 
 @app.command("prove")
@@ -376,18 +342,6 @@ def verify_receipt(
         said = f"record {told.seq}: {record['event']} of {call}"
     lines = (*verdict.text().splitlines(), verifier.shown(said))
     show(value, lines, as_json=as_json)
-
-
-def _carrier(*, tar: bool, iso: bool) -> Carrier:
-    if tar and iso:
-        raise UsageError(
-            "an export is one file of one kind",
-            where="--tar, --iso",
-            hint="Name one of the two; export again for the other.",
-        )
-    if iso:
-        return Carrier.ISO
-    return Carrier.TAR if tar else Carrier.FOLDER
 
 
 @app.command()

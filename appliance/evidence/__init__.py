@@ -1,0 +1,1 @@
+"""What frameworks ask of a log, and where this host's ledger answers."""

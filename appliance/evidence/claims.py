@@ -1,0 +1,258 @@
+"""What the appliance does that a framework may ask for, each with its proof.
+
+A claim is backed by records of the host's own ledger, by tests of this release that
+anybody can run, or by both. What it does not cover is said beside it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """One thing that the appliance does.
+
+    Attributes:
+        says: What it does.
+        events: The records that show it on this host.
+        tests: The tests of this release that show it on any.
+        not_covered: What a reader might expect of it and does not get.
+    """
+
+    says: str
+    events: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()
+    not_covered: str = ""
+
+
+_LEDGER = "tests/appliance/ledger"
+_CHAT = "tests/appliance/api/test_chat.py"
+
+CLAIMS: Final[Mapping[str, Claim]] = {
+    "catalogue": Claim(
+        says="Every kind of record is listed with its fields, and no other is written.",
+        tests=(
+            f"{_LEDGER}/test_events.py::test_every_event_is_in_the_catalogue",
+            f"{_LEDGER}/test_catalogue.py::test_every_event_is_emitted_somewhere",
+        ),
+        not_covered="What is recorded cannot be chosen: everything listed always is.",
+    ),
+    "content": Claim(
+        says="A record has its number, UTC time, kind, outcome, log, and where there "
+        "is one, its team, API key and request.",
+        events=("llm.request", "llm.refused"),
+        tests=(
+            (
+                f"{_LEDGER}/test_events.py::"
+                "test_a_record_is_canonical_and_holds_what_the_draft_said"
+            ),
+        ),
+        not_covered="Network addresses of callers are not recorded.",
+    ),
+    "calls": Claim(
+        says="Every call leaves a record before its work and another before its last "
+        "byte; one that was cut off is ended at the next start.",
+        events=("llm.request", "llm.response", "llm.refused", "llm.aborted"),
+        tests=(
+            f"{_CHAT}::test_a_whole_answer_has_openais_shape_and_two_records",
+            "tests/system/test_kill.py::test_kill_at_random_points_loses_nothing",
+        ),
+    ),
+    "fail-closed": Claim(
+        says="Where the ledger cannot be written, calls are refused, and the next "
+        "record says how many.",
+        events=("log.resumed",),
+        tests=(
+            (
+                "tests/system/test_ledger_faults.py::"
+                "test_a_full_disk_refuses_inference_and_recovers"
+            ),
+            f"{_CHAT}::test_nothing_is_generated_when_the_request_cannot_be_recorded",
+        ),
+        not_covered="Nobody is called: watch /health/ready and /metrics.",
+    ),
+    "tamper-evident": Claim(
+        says="Records hash to a signed tree head; what an auditor already holds shows "
+        "any later change, without trusting this host.",
+        events=("log.created", "log.exported"),
+        tests=(
+            (
+                f"{_LEDGER}/test_verifier.py::"
+                "test_no_byte_of_an_export_can_change_unnoticed"
+            ),
+            (
+                f"{_LEDGER}/test_verifier.py::"
+                "test_a_rewrite_signed_with_the_real_key_is_caught_by_a_held_checkpoint"
+            ),
+            (
+                "tests/appliance/db/test_migrations.py::"
+                "test_the_ledger_tables_refuse_every_change"
+            ),
+        ),
+        not_covered="What was recorded after the newest checkpoint that left the host.",
+    ),
+    "reading": Claim(
+        says="Whoever reads or exports the ledger by its commands is on record before "
+        "anything is shown.",
+        events=("log.read", "log.exported", "receipts.exported"),
+        tests=(
+            (
+                "tests/appliance/cli/test_audit_read.py::"
+                "test_nothing_is_shown_where_the_reading_cannot_be_recorded"
+            ),
+        ),
+        not_covered="Readers are accounts of the operating system; the database file "
+        "can be read past every command by whoever holds the account.",
+    ),
+    "search": Claim(
+        says="Records are found by event, outcome, team, key, model, request and time, "
+        "and counted, without being changed.",
+        events=("log.read",),
+        tests=(
+            f"{_LEDGER}/test_search.py::test_what_matters_is_found_and_nothing_else",
+        ),
+    ),
+    "feed": Claim(
+        says="A collector on the host gets every record as it becomes durable; what it "
+        "missed for good is on record.",
+        events=("siem.gap",),
+        tests=(
+            (
+                "tests/system/test_siem.py::"
+                "test_a_collector_gets_every_record_once_it_is_durable"
+            ),
+        ),
+        not_covered="Only where [siem] socket is set; review and alarms are its own.",
+    ),
+    "identity": Claim(
+        says="Every call is traced to one API key of one team; keys are made, expire "
+        "and are revoked on record.",
+        events=("apikey.created", "apikey.revoked", "llm.request"),
+        tests=(
+            (
+                "tests/appliance/test_admin_flow.py::"
+                "test_a_key_is_recorded_when_it_is_made_and_once_when_it_is_revoked"
+            ),
+            "tests/system/test_follow.py::test_a_revoked_key_is_refused_at_once",
+        ),
+        not_covered="Which person holds a key is the site's to keep; failed keys "
+        "beyond a rate are counted and not listed.",
+    ),
+    "authorisation": Claim(
+        says="Every call is decided by policies whose ids and set are in its record; "
+        "what a team may do changes on record.",
+        events=("llm.request", "llm.refused", "team.created", "team.changed"),
+        tests=(
+            f"{_CHAT}::test_a_forbidden_label_is_403_with_the_policys_id_and_reason",
+            (
+                "tests/appliance/policy/test_decide.py::"
+                "test_erroring_forbid_denies_instead_of_being_skipped"
+            ),
+        ),
+        not_covered="No second person approves what the operator of a host changes.",
+    ),
+    "residency": Claim(
+        says="A host serves only where a signed certificate says it stands, and only "
+        "models that are allowed there.",
+        events=("site.cert_installed", "llm.refused"),
+        tests=(
+            f"{_CHAT}::test_a_host_without_a_site_certificate_serves_nothing",
+            f"{_CHAT}::test_a_model_without_this_region_is_denied",
+        ),
+        not_covered="The certificate is bound to no machine; where exports are carried "
+        "is not decided here.",
+    ),
+    "models": Claim(
+        says="Which model answered, by digest and generation, is in the record of the "
+        "call; who signed it, in that of its import.",
+        events=(
+            "bundle.imported",
+            "bundle.refused",
+            "generation.activated",
+            "model.removed",
+            "model.restored",
+            "llm.request",
+        ),
+        tests=(
+            (
+                "tests/system/test_follow.py::"
+                "test_a_store_that_was_tampered_with_is_not_loaded"
+            ),
+        ),
+    ),
+    "changes": Claim(
+        says="What changes what is served comes in a signed bundle, and is on record "
+        "with its signers.",
+        events=("bundle.imported", "generation.activated", "trust.updated"),
+        tests=(
+            (
+                "tests/appliance/test_generation_flow.py::"
+                "test_rolling_back_moves_the_generation_and_never_the_trust"
+            ),
+        ),
+        not_covered="Changes of sallyport.toml are not recorded.",
+    ),
+    "minimal": Claim(
+        says="No prompt, completion or free text of a caller is in any record.",
+        tests=(
+            f"{_CHAT}::test_no_prompt_and_no_completion_is_in_any_record",
+            f"{_LEDGER}/test_events.py::test_prose_becomes_a_digest",
+        ),
+        not_covered="Names of teams and ids of keys are the site's choice.",
+    ),
+    "containment": Claim(
+        says="The server and its engines can open no network connection outward.",
+        tests=(
+            (
+                "tests/appliance/containment/test_seccomp.py::"
+                "test_contained_process_cannot_open_a_socket_of_another_family"
+            ),
+        ),
+        not_covered="Sockets that are open already; see W3 in SECURITY.md.",
+    ),
+    "running": Claim(
+        says="Start and stop of the service, and crashes of engines, are on record.",
+        events=("server.started", "server.stopped", "engine.crashed"),
+        tests=(
+            (
+                "tests/system/test_siem.py::"
+                "test_a_collector_gets_every_record_once_it_is_durable"
+            ),
+        ),
+    ),
+    "time": Claim(
+        says="Times are UTC with microseconds.",
+        events=("server.started",),
+        tests=(f"{_LEDGER}/test_events.py::test_times_are_written_in_utc",),
+        not_covered="The clock is the host's; its source and steps are not recorded.",
+    ),
+    "kept": Claim(
+        says="Nothing is ever taken out of the ledger: records stay as long as the "
+        "database does, searchable at once.",
+        events=("log.created",),
+        tests=(
+            (
+                "tests/appliance/db/test_migrations.py::"
+                "test_the_ledger_tables_refuse_every_change"
+            ),
+        ),
+        not_covered="There are no retention classes, no pruning and no legal hold: "
+        "room on the disk, backups and the time after it are the site's.",
+    ),
+    "handed-out": Claim(
+        says="The whole ledger is exported with a program that checks it anywhere.",
+        events=("log.exported",),
+        tests=(
+            (
+                "tests/system/test_audit.py::"
+                "test_a_clean_export_verifies_with_and_without_the_older_checkpoint"
+            ),
+            (
+                "tests/appliance/cli/test_audit.py::"
+                "test_every_format_travels_with_the_records_and_passes_verification"
+            ),
+        ),
+    ),
+}
+"""Every claim by its name."""
