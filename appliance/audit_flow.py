@@ -116,7 +116,7 @@ def _export_folder(
     out: Path,
     *,
     formats: Collection[Format],
-    more: Derive | None,
+    more: Derive | None = None,
     now: dt.datetime,
     wishes: Wishes,
 ) -> Export:

@@ -75,7 +75,7 @@ CLAIMS: Final[Mapping[str, Claim]] = {
     "tamper-evident": Claim(
         says="Records hash to a signed tree head; what an auditor already holds shows "
         "any later change, without trusting this host.",
-        events=("log.created", "log.exported"),
+        events=("log.created", "log.exported", "log.cosigned", "key.rotate"),
         tests=(
             (
                 f"{_LEDGER}/test_verifier.py::"
