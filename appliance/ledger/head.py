@@ -20,6 +20,7 @@ from appliance.ledger.note import (
 from bundleformat.errors import RefusalError
 
 _NEWEST = select(func.max(CheckpointRow.size)).scalar_subquery()
+_LAST = select(func.max(EpochKeyRow.epoch)).scalar_subquery()
 
 # One statement for the head and the key that may go on from it: every commit asks.
 _HEAD = (
@@ -32,7 +33,7 @@ _HEAD = (
         CheckpointRow.note,
     )
     .outerjoin_from(EpochKeyRow, CheckpointRow, CheckpointRow.size == _NEWEST)
-    .where(EpochKeyRow.to_size.is_(None))
+    .where(EpochKeyRow.epoch == _LAST, EpochKeyRow.to_size.is_(None))
 )
 
 
@@ -97,7 +98,9 @@ def read_open_epoch(connection: Connection) -> OpenEpoch:
         AuditUnavailableError: No key is open.
     """
     row = connection.execute(
-        select(EpochKeyRow.epoch, EpochKeyRow.vkey).where(EpochKeyRow.to_size.is_(None))
+        select(EpochKeyRow.epoch, EpochKeyRow.vkey).where(
+            EpochKeyRow.epoch == _LAST, EpochKeyRow.to_size.is_(None)
+        )
     ).one_or_none()
     if row is None:
         raise _damaged("the ledger has no open key")

@@ -17,7 +17,7 @@ from appliance.errors import HostNotReadyError
 from appliance.ledger.head import OpenEpoch
 from appliance.ledger.note import parse_vkey
 from appliance.private_file import read_private_file, write_private_file
-from bundleformat.errors import RollbackError, SignatureError
+from bundleformat.errors import RollbackError, SignatureError, StorageFaultError
 
 
 class LedgerKeys:
@@ -75,7 +75,7 @@ class LedgerKeys:
         the next one.
 
         Raises:
-            OSError, StorageFaultError: The disk refused.
+            StorageFaultError: The disk refused.
         """
         self._unlink(epoch)
         return create_key(self.path(epoch))
@@ -84,17 +84,25 @@ class LedgerKeys:
         """Unlink the key of a closed epoch; its name is gone durably afterwards.
 
         Raises:
-            OSError: The disk refused.
+            StorageFaultError: The disk refused.
         """
         self._unlink(epoch)
-        sync_folder(self._first.parent)
 
     def _unlink(self, epoch: int) -> None:
         path = self.path(epoch)
-        # One that was being written when a process died may be this very key.
-        for partial in path.parent.glob(f"{path.name}.*.partial"):
-            partial.unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
+        try:
+            # One that was being written when a process died may be this very key.
+            for partial in path.parent.glob(f"{path.name}.*.partial"):
+                partial.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            sync_folder(path.parent)
+        except OSError as error:
+            raise StorageFaultError(
+                "a key of the ledger that must go cannot be removed",
+                where=str(path),
+                actual=str(error.strerror),
+                hint="Nothing is signed with it any more; find out what keeps it.",
+            ) from error
 
     def _has_newer(self, epoch: int) -> bool:
         names = self._first.parent.glob(f"{self._first.stem}.*{self._first.suffix}")

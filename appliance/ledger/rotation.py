@@ -110,7 +110,7 @@ def rotate(
 
     Raises:
         AuditUnavailableError: The ledger's head does not fit together.
-        OSError, StorageFaultError: The disk refused.
+        StorageFaultError: The disk refused.
     """
     with engine.begin() as connection:
         hand_over(connection, log=log, keys=keys, now=now, reason=reason)
@@ -157,7 +157,7 @@ def destroy_closed_keys(engine: Engine, *, keys: LedgerKeys, now: dt.datetime) -
     """Take steps 3 and 4 for every closed epoch that still needs them.
 
     Raises:
-        OSError: The disk refused; another call takes up what is left.
+        StorageFaultError: The disk refused; another call takes up what is left.
     """
     with engine.begin() as connection:
         left = connection.execute(

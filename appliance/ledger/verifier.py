@@ -169,7 +169,10 @@ class Export:
         for text, lines in zip(parts[::2], parts[1::2], strict=False):
             if f"\N{EM DASH} {key.name} ".encode() in lines:
                 note, seconds = open_note(text + b"\n\n" + lines + b"\n", key, name)
-                when, signed = datetime.fromtimestamp(seconds, UTC).isoformat(), True
+                when, signed = (
+                    datetime.fromtimestamp(min(seconds, 1 << 37), UTC).isoformat(),
+                    True,
+                )
                 yield parse_head(note, self.key.name, f"{key.name} at {when}")
         need(signed, SIGNATURE, f"{name} has nothing signed by {key.name}")
 

@@ -23,7 +23,12 @@ from appliance.ledger.keys import LedgerKeys, create_key, load_key
 from appliance.ledger.receipt_export import Selection, export_receipts
 from appliance.ledger.recover import fsck
 from appliance.ledger.rotation import destroy_closed_keys, read_epochs, rotate
-from bundleformat.errors import Error, RollbackError, SignatureError
+from bundleformat.errors import (
+    Error,
+    RollbackError,
+    SignatureError,
+    StorageFaultError,
+)
 from tests.support.killing import FILE_EVENTS, SURVIVED, Countdown, in_child
 from tests.support.ledgers import NOW, TOOL, Ledger, refusal, request, response
 
@@ -247,6 +252,25 @@ def test_a_closed_key_that_could_not_be_unlinked_goes_the_next_time(
         connection.execute(text("UPDATE epoch_key SET destroyed_ts = NULL"))
     destroy_closed_keys(ledger.engine, keys=ledger.keys, now=NOW)
     assert _keys(ledger) == ["ledger.1.key"]
+
+
+def test_a_closed_key_that_cannot_be_removed_is_a_fault_until_it_is(
+    ledger: Ledger,
+) -> None:
+    ledger.rotate()
+    with ledger.engine.begin() as connection:
+        connection.execute(text("DROP TRIGGER epoch_key_close_only"))
+        connection.execute(text("UPDATE epoch_key SET destroyed_ts = NULL"))
+    in_the_way = ledger.home / "keys" / "ledger.key"
+    in_the_way.mkdir()
+    with pytest.raises(StorageFaultError):
+        destroy_closed_keys(ledger.engine, keys=ledger.keys, now=NOW)
+    with ledger.engine.connect() as connection:
+        assert read_epochs(connection)[0].destroyed_ts is None
+    in_the_way.rmdir()
+    destroy_closed_keys(ledger.engine, keys=ledger.keys, now=NOW)
+    with ledger.engine.connect() as connection:
+        assert read_epochs(connection)[0].destroyed_ts is not None
 
 
 @pytest.mark.parametrize(
