@@ -156,7 +156,10 @@ def test_an_administrative_change_and_its_record_are_one_transaction(
         team="claims",
         fields={"clearance": "pii"},
     )
-    insert_team = text("INSERT INTO team VALUES ('claims', 'pii', 'pii', 't')")
+    insert_team = text(
+        "INSERT INTO team (name, clearance, default_class, created_ts)"
+        " VALUES ('claims', 'pii', 'pii', 't')"
+    )
     ledger_keys = {"log": ledger.log, "keys": ledger.keys, "now": NOW}
     with ledger.engine.connect() as connection:
         connection.execute(insert_team)
