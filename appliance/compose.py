@@ -21,9 +21,13 @@ from appliance.environments.install import EnvironmentInstaller
 from appliance.home import PEPPER_BYTES, Home
 from appliance.host import OpenHost
 from appliance.import_host import ImportHost
-from appliance.ledger.commission import open_ledger
+from appliance.ledger.ballast import Ballast
+from appliance.ledger.commission import open_ledger, read_identity
 from appliance.ledger.events import Draft
+from appliance.ledger.guard import LedgerGuard, State
+from appliance.ledger.halting import Signing
 from appliance.ledger.head import LogIdentity
+from appliance.ledger.head_copy import HeadCopy
 from appliance.ledger.keys import LedgerKeys
 from appliance.ledger.usage import tokens_by_team
 from appliance.ledger.writer import LedgerWriter
@@ -31,7 +35,12 @@ from appliance.policy.compile import CoreFiles, check_policies
 from appliance.private_file import read_private_file
 from appliance.registry.store import Store
 from appliance.resources import folder
-from appliance.settings import EngineSettings, home_folder, read_settings
+from appliance.settings import (
+    EngineSettings,
+    LedgerSettings,
+    home_folder,
+    read_settings,
+)
 from bundleformat.errors import RollbackError
 
 if TYPE_CHECKING:
@@ -51,18 +60,23 @@ def open_host(root: Path | None = None, *, clock: Clock | None = None) -> OpenHo
         MalformedError: Its settings file is not valid.
         StorageFaultError: Its database cannot be read.
         SignatureError: The ledger's key belongs to another ledger.
-        RollbackError: The database is older than the ledger's keys.
     """
     home = Home(home_folder(root))
     home.check_folders()
     settings = read_settings(home.root)
     database = open_database(home.database)
+    rolled_back: RollbackError | None = None
     try:
         log, keys = _open_ledger(database, home)
     except RollbackError:
         # A server may have taken the key away, for a newer one, since we looked.
-        log, keys = _open_ledger(database, home)
-    return OpenHost(
+        try:
+            log, keys = _open_ledger(database, home)
+        except RollbackError as error:
+            # Nothing can be appended any more; everything else is to work.
+            log, keys = _open_without_key(database, home)
+            rolled_back = error
+    host = OpenHost(
         home=home,
         settings=settings,
         clock=clock or SystemClock(),
@@ -70,7 +84,42 @@ def open_host(root: Path | None = None, *, clock: Clock | None = None) -> OpenHo
         log=log,
         keys=keys,
         pepper=read_private_file(home.pepper, size_bytes=PEPPER_BYTES),
+        guard=ledger_guard(
+            home,
+            settings.ledger,
+            database=database,
+            signing=Signing(log=log, keys=keys),
+            clock=clock or SystemClock(),
+        ),
     )
+    # What is wrong with the ledger halts it; whoever appends is told so.
+    if host.guard.examine() is None and rolled_back is not None:
+        host.guard.halt(rolled_back)
+    return host
+
+
+def ledger_guard(
+    home: Home,
+    settings: LedgerSettings,
+    *,
+    database: Engine,
+    signing: Signing,
+    clock: Clock,
+) -> LedgerGuard:
+    """Return what watches over the ledger of ``home``."""
+    return LedgerGuard(
+        database,
+        signing=signing,
+        clock=clock,
+        ballast=Ballast(home.ballast, size_bytes=settings.ballast_bytes),
+        head_copy=HeadCopy(home.root / settings.head_copy),
+        low_percent=settings.low_percent,
+    )
+
+
+def _open_without_key(database: Engine, home: Home) -> tuple[LogIdentity, LedgerKeys]:
+    with database_faults(database), reader(database).connect() as connection:
+        return read_identity(connection), LedgerKeys(home.ledger_key)
 
 
 def _open_ledger(database: Engine, home: Home) -> tuple[LogIdentity, LedgerKeys]:
@@ -137,7 +186,13 @@ def live_host(host: OpenHost, *, ledger: LedgerWriter) -> "LiveHost":
 
 def ledger_writer(host: OpenHost) -> LedgerWriter:
     """Return the server's ledger writer; it has checked the ledger's head."""
-    return LedgerWriter(host.database, log=host.log, keys=host.keys, clock=host.clock)
+    return LedgerWriter(
+        host.database,
+        log=host.log,
+        keys=host.keys,
+        clock=host.clock,
+        guard=host.guard,
+    )
 
 
 def request_flow(
@@ -194,6 +249,7 @@ def application(
     from appliance.api.app import build_app  # noqa: PLC0415 - see ``request_flow``
     from appliance.api.metrics import Metrics  # noqa: PLC0415
 
+    meter.follow_ledger(lambda: tuple(State).index(ledger.standing.state))
     return build_app(
         flow=flow,
         host=live,
@@ -201,5 +257,14 @@ def application(
         clock=host.clock,
         not_ready=lambda: live.not_ready() + (() if ledger.healthy else ("ledger",)),
         impaired=lambda: live.impaired() + (("siem",) if feed and feed.failing else ()),
+        ledger=lambda: _told(ledger),
         metrics=Metrics(meter=meter, samples=live.engine_samples),
     )
+
+
+def _told(ledger: LedgerWriter) -> str:
+    """Return how the ledger is, in a word or two; nothing if it is well."""
+    standing = ledger.standing
+    if standing.state is State.OK:
+        return ""
+    return str(standing.state) + (f": {standing.cause}" if standing.cause else "")

@@ -8,6 +8,7 @@
     ├── PolicyDeniedError           Cedar said no, or could not say yes
     ├── AuthenticationError         unknown, wrong, expired or revoked key
     ├── UnsuitableHostError         a bundle that is not for this host
+    ├── UnsuitableReleaseError      a release that is not for this halt
     └── RequestRefusedError         this request, as written, will not be served
         ├── UnsupportedParameterError
         ├── UnsupportedValueError
@@ -40,6 +41,7 @@ HTTP error bodies follow the OpenAI shape; ``error_type`` is its ``type`` and
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 from bundleformat.errors import FaultError, RefusalError, SignatureError
@@ -350,11 +352,38 @@ class AuditUnavailableError(FaultError):
     """The ledger cannot write, so nothing is served.
 
     Source: NIST SP 800-53 AU-5.
+
+    Attributes:
+        cause: The short name of why the ledger has to halt, or "" where it need not.
+        details: What the record of that says beside the cause.
     """
 
     code = "audit-unavailable"
     http_status = 503
     error_type: ClassVar[str] = "server_error"
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        where: str = "",
+        expected: str = "",
+        actual: str = "",
+        hint: str = "",
+        cause: str = "",
+        details: Mapping[str, str | int | tuple[str, ...]] = MappingProxyType({}),
+    ) -> None:
+        self.cause = cause
+        self.details = details
+        super().__init__(
+            problem, where=where, expected=expected, actual=actual, hint=hint
+        )
+
+
+class UnsuitableReleaseError(RefusalError):
+    """The release is sound and is not for this halt of this ledger, or not yet."""
+
+    code = "release-unsuitable"
 
 
 class EngineUnavailableError(FaultError):

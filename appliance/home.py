@@ -31,6 +31,11 @@ class Home:
         return self.root / "keys" / "ledger.key"
 
     @property
+    def ballast(self) -> Path:
+        """Room on the disk that is given up to record that there is none."""
+        return self.root / "ledger.ballast"
+
+    @property
     def pepper(self) -> Path:
         """The secret under which API keys are digested. Size: 32 bytes."""
         return self.root / "keys" / "pepper"

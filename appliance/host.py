@@ -13,6 +13,7 @@ from appliance.db.session import database_faults, reader
 from appliance.home import Home
 from appliance.ledger.append import Receipt, append
 from appliance.ledger.events import Draft
+from appliance.ledger.guard import LedgerGuard
 from appliance.ledger.head import LogIdentity
 from appliance.ledger.keys import LedgerKeys
 from appliance.settings import Settings
@@ -30,6 +31,7 @@ class OpenHost:
     Attributes:
         keys: The private keys that sign checkpoints; in no ``repr``.
         pepper: The secret under which API keys are digested; in no ``repr``.
+        guard: Watches over the ledger; it has examined it.
     """
 
     home: Home
@@ -39,6 +41,7 @@ class OpenHost:
     log: LogIdentity
     keys: LedgerKeys = field(repr=False)
     pepper: bytes = field(repr=False)
+    guard: LedgerGuard
 
     @contextmanager
     def change(self) -> Iterator[Connection]:
@@ -49,6 +52,7 @@ class OpenHost:
         """
         with database_faults(self.database), self.database.begin() as connection:
             yield connection
+        self.guard.refresh_head()
 
     @contextmanager
     def look(self) -> Iterator[Connection]:

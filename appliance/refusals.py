@@ -13,7 +13,6 @@ from collections import deque
 from dataclasses import dataclass
 
 from appliance.clock import Clock
-from appliance.errors import AuditUnavailableError
 from appliance.ledger.events import Draft
 from appliance.record_budget import TEAM_BURST, TEAM_RATE_PER_S, RecordBudget
 from appliance.request_meter import Meter
@@ -77,8 +76,7 @@ class Refusals:
             AuditUnavailableError: The ledger does not take records now.
         """
         self._meter.refused(error.code)
-        if not self._ledger.healthy:
-            raise AuditUnavailableError("the ledger cannot write")
+        self._ledger.check()
         budget = self._budgets.get(progress.team)
         if budget is None:
             budget = RecordBudget(burst=TEAM_BURST, rate_per_s=TEAM_RATE_PER_S)

@@ -45,10 +45,9 @@ class MeteredLedger:
         self._meter = meter
         self._clock = clock
 
-    @property
-    def healthy(self) -> bool:
-        """Whether records are being taken."""
-        return self._writer.healthy
+    def check(self) -> None:
+        """Return if records are being taken; raises AuditUnavailableError."""
+        self._writer.check()
 
     async def append(self, draft: Draft) -> Receipt:
         """Return once the record is durable; raises AuditUnavailableError."""

@@ -88,9 +88,8 @@ class Host(Protocol):
 class Ledger(Protocol):
     """Where a flow writes what it decided."""
 
-    @property
-    def healthy(self) -> bool:
-        """Whether records are being taken."""
+    def check(self) -> None:
+        """Return if records are being taken; raises AuditUnavailableError."""
 
     async def append(self, draft: Draft) -> Receipt:
         """Return once the record is durable; raises AuditUnavailableError.

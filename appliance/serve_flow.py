@@ -4,12 +4,16 @@
 2. bind: the listener exists before anything is confined.
 3. confine: from here on this process and its children open no network socket,
    and no other process of this user can look into them.
-4. recover: requests a crash left open are recorded as aborted, the ledger goes on
-   under a new key, and models that crashed too often have another try.
+4. recover: the ledger is examined and room kept back for it; requests a crash left
+   open are recorded as aborted, the ledger goes on under a new key, and models that
+   crashed too often have another try.
 5. load: pinned models, then others as there is room; then ``server.started`` is
    durable.
 6. serve, following what other processes activate.
 7. stop: streams end, engines close, ``server.stopped`` is durable.
+
+A host whose ledger is halted is served all the same: every request is told so, and
+when it is released the server goes on, with the records of steps 4 and 5.
 """
 
 import asyncio
@@ -18,7 +22,8 @@ import gc
 import resource
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 
 from appliance.compose import (
     application,
@@ -30,13 +35,14 @@ from appliance.compose import (
 from appliance.containment.seccomp import refuse_network
 from appliance.containment.secrecy import forbid_inspection
 from appliance.db.session import database_faults
-from appliance.errors import HostNotReadyError
+from appliance.errors import AuditUnavailableError, HostNotReadyError
 from appliance.file_lock import exclusive_lock
 from appliance.host import OpenHost, tool_name
 from appliance.http_server import StoppableServer
 from appliance.ledger.events import Draft, Event, Outcome
 from appliance.ledger.recover import abort_open_requests
 from appliance.ledger.rotation import rotate
+from appliance.ledger.writer import LedgerWriter
 from appliance.live_host import LiveHost
 from appliance.siem_flow import siem_feed
 from appliance.taken_out_flow import try_all_again
@@ -64,7 +70,7 @@ def serve(
     Raises:
         HostNotReadyError: Another server holds this host, or the address is taken.
         AuditUnavailableError: The ledger's head does not fit together.
-        StorageFaultError: The disk refused.
+        StorageFaultError: The disk refused, or has no room for the ballast.
     """
     # 1. lock
     with _serve_lock(host):
@@ -76,42 +82,46 @@ def serve(
             forbid_inspection()
             refuse_network()
             # 4. recover
-            with host.change() as connection:
-                aborted = abort_open_requests(
-                    connection,
-                    log=host.log,
-                    keys=host.keys,
-                    now=host.clock.now(),
-                )
-            with database_faults(host.database):
-                rotate(
-                    host.database,
-                    log=host.log,
-                    keys=host.keys,
-                    now=host.clock.now(),
-                    reason="start",
-                )
-            try_all_again(host)
-            asyncio.run(_serve(host, listener, aborted=len(aborted), on_ready=on_ready))
+            aborted = _recover(host) if host.guard.begin() is None else None
+            asyncio.run(_serve(host, listener, aborted=aborted, on_ready=on_ready))
+
+
+def _recover(host: OpenHost) -> int:
+    """Record what the last server left undone; return how many requests it was."""
+    with host.change() as connection:
+        aborted = abort_open_requests(
+            connection, log=host.log, keys=host.keys, now=host.clock.now()
+        )
+    with database_faults(host.database):
+        rotate(
+            host.database,
+            log=host.log,
+            keys=host.keys,
+            now=host.clock.now(),
+            reason="start",
+        )
+    try_all_again(host)
+    return len(aborted)
 
 
 async def _serve(
     host: OpenHost,
     listener: socket.socket,
     *,
-    aborted: int,
+    aborted: int | None,
     on_ready: Callable[[str], None],
 ) -> None:
     started_ns = host.clock.monotonic_ns()
     ledger = ledger_writer(host)
     live = live_host(host, ledger=ledger)
     feed = siem_feed(host, ledger=ledger)
+    opening = Opening(host, live=live, ledger=ledger, aborted=aborted)
     try:
         if feed is not None:
             feed.start()
         # 5. load
         await live.start()
-        await ledger.append(_started(live, aborted))
+        await opening.record()
         # 6. serve
         meter = new_meter()
         flow = request_flow(host, live=live, ledger=ledger, meter=meter)
@@ -127,18 +137,21 @@ async def _serve(
             end_streams=live.close,
         )
         await _serve_and_follow(
-            server, live, listener=listener, on_ready=lambda: on_ready(_url(listener))
+            server,
+            partial(_follow, live, opening),
+            listener=listener,
+            on_ready=lambda: on_ready(_url(listener)),
         )
         # 7. stop: every stream has ended and every outcome is durable
         await flow.close()
         uptime_s = (host.clock.monotonic_ns() - started_ns) // 1_000_000_000
-        await ledger.append(
-            Draft(
-                event=Event.SERVER_STOPPED,
-                outcome=Outcome.OK,
-                fields={"reason": "signal", "uptime_s": uptime_s},
-            )
+        stopped = Draft(
+            event=Event.SERVER_STOPPED,
+            outcome=Outcome.OK,
+            fields={"reason": "signal", "uptime_s": uptime_s},
         )
+        if ledger.healthy:
+            await ledger.append(stopped)
     finally:
         await live.close()
         if feed is not None:
@@ -148,7 +161,7 @@ async def _serve(
 
 async def _serve_and_follow(
     server: StoppableServer,
-    live: LiveHost,
+    follow: Callable[[], Coroutine[None, None, None]],
     *,
     listener: socket.socket,
     on_ready: Callable[[], None],
@@ -158,7 +171,7 @@ async def _serve_and_follow(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, server.stop)
     on_ready()
-    follower = asyncio.create_task(_follow(live))
+    follower = asyncio.create_task(follow())
     follower.add_done_callback(lambda _: server.stop())
     try:
         await server.serve_on(listener)
@@ -186,10 +199,56 @@ def _url(listener: socket.socket) -> str:
     return f"http://{shown}:{port}"
 
 
-async def _follow(live: LiveHost) -> None:
+async def _follow(live: LiveHost, opening: "Opening") -> None:
     while True:
         await asyncio.sleep(REFRESH_S)
+        await opening.record()
         await live.refresh()
+
+
+class Opening:
+    """Has it on record that the server started, once the ledger takes records.
+
+    Args:
+        host: The host.
+        live: What it serves.
+        ledger: Its writer.
+        aborted: How many requests step 4 ended, or None if it was left out, since
+            the ledger was halted; the writer ends those itself when it goes on.
+    """
+
+    def __init__(
+        self,
+        host: OpenHost,
+        *,
+        live: LiveHost,
+        ledger: LedgerWriter,
+        aborted: int | None,
+    ) -> None:
+        self._host = host
+        self._live = live
+        self._ledger = ledger
+        self._aborted = aborted
+        self._done = False
+
+    async def record(self) -> None:
+        """Make it durable, unless it is or the ledger is halted.
+
+        Raises:
+            AuditUnavailableError: The ledger cannot write, and is not halted.
+        """
+        if self._done or not self._ledger.healthy:
+            return
+        try:
+            if self._aborted is None:
+                await asyncio.to_thread(try_all_again, self._host)
+                self._aborted = 0
+            await self._ledger.append(_started(self._live, self._aborted))
+        except AuditUnavailableError:
+            if self._ledger.healthy:
+                raise
+        else:
+            self._done = True
 
 
 def _started(live: LiveHost, aborted: int) -> Draft:

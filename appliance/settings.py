@@ -334,6 +334,37 @@ class SiemSettings(_Section):
     ] = 100_000
 
 
+class LedgerSettings(_Section):
+    """``[ledger]``: what keeps the ledger able to say that it cannot go on."""
+
+    ballast_bytes: Annotated[
+        int,
+        Field(
+            ge=2**16,
+            le=2**40,
+            description="bytes of disk kept back, so that a full disk is still on "
+            "record",
+        ),
+    ] = 2**26
+    low_percent: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=90,
+            description="percent of the disk below which free space counts as low",
+        ),
+    ] = 15
+    head_copy: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=4_096,
+            description="file in the home, or better on another volume, that keeps the "
+            "ledger's head",
+        ),
+    ] = "ledger.head"
+
+
 class Settings(_Section):
     """Everything a host can be told."""
 
@@ -343,6 +374,7 @@ class Settings(_Section):
     limits: LimitSettings = LimitSettings()
     import_: Annotated[ImportSettings, Field(alias="import")] = ImportSettings()
     siem: SiemSettings = SiemSettings()
+    ledger: LedgerSettings = LedgerSettings()
 
 
 def home_folder(chosen: Path | None) -> Path:

@@ -18,10 +18,17 @@ from appliance.clock import SystemClock
 from appliance.db.session import connect
 from appliance.ledger.events import Draft, encode_record, timestamp
 from appliance.ledger.merkle import leaf_hash
-from appliance.ledger.writer import LedgerWriter
+from appliance.ledger.writer import TICK_S, LedgerWriter
 from benchmarks.measure import Plan, Rounds, measure_rounds, p50
 from benchmarks.report import Figure, Result
-from tests.support.ledgers import NOW, Ledger, ledger_in, request, response
+from tests.support.ledgers import (
+    NOW,
+    Ledger,
+    ledger_in,
+    request,
+    response,
+    writer_of,
+)
 
 PRODUCERS = 16
 """Requests in flight in the crowded case."""
@@ -46,9 +53,7 @@ def run(plan: Plan) -> Result:
     pairs = plan.amount(PAIRS)
     with ledger_in(plan.scratch) as ledger:
         bare = _Bare(ledger=ledger, connection=_bare_connection(plan), pairs=pairs)
-        writer = LedgerWriter(
-            ledger.engine, log=ledger.log, keys=ledger.keys, clock=SystemClock()
-        )
+        writer = writer_of(ledger, clock=SystemClock(), tick_s=TICK_S)
         try:
             subjects = [
                 _Written(writer=writer, pairs=pairs, producers=producers)

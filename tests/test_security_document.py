@@ -16,6 +16,7 @@ from appliance import cli as host_commands
 from appliance.settings import (
     EngineSettings,
     ImportSettings,
+    LedgerSettings,
     LimitSettings,
     ModelSettings,
     ServerSettings,
@@ -142,7 +143,10 @@ MAY_BE_NONE = {"spare_sequences", "spill_bytes", "draft_tokens", "top_logprobs"}
 
 @pytest.mark.parametrize(
     "section_of_settings",
-    [ServerSettings, EngineSettings, ModelSettings, LimitSettings, ImportSettings],
+    [
+        *(ServerSettings, EngineSettings, ModelSettings, LimitSettings),
+        *(ImportSettings, LedgerSettings),
+    ],
 )
 def test_no_setting_switches_a_limit_off(
     section_of_settings: type[BaseModel],

@@ -35,11 +35,12 @@ def build_app(
     clock: Clock,
     not_ready: Callable[[], tuple[str, ...]],
     impaired: Callable[[], tuple[str, ...]],
+    ledger: Callable[[], str],
     metrics: Metrics,
 ) -> Front:
     """Return the ASGI application; it holds no state of its own."""
     models = Models(host=host)
-    health = Health(not_ready=not_ready, impaired=impaired)
+    health = Health(not_ready=not_ready, impaired=impaired, ledger=ledger)
     doorman = Doorman(flow, names=NAMES, body_bytes=settings.server.body_bytes)
     chat, embeddings = (
         ModelEndpoint(

@@ -15,6 +15,7 @@ class Health:
     Args:
         not_ready: Names the parts without which this host is not to be asked.
         impaired: Names what some models suffer from while others serve.
+        ledger: How the ledger is, LOW or HALTED and by what; nothing if it is well.
     """
 
     def __init__(
@@ -22,9 +23,11 @@ class Health:
         *,
         not_ready: Callable[[], tuple[str, ...]],
         impaired: Callable[[], tuple[str, ...]],
+        ledger: Callable[[], str],
     ) -> None:
         self._not_ready = not_ready
         self._impaired = impaired
+        self._ledger = ledger
 
     async def live(self, _request: Request) -> Response:
         """Answer 200 as long as the gateway runs."""
@@ -36,8 +39,10 @@ class Health:
         A model that does not serve beside others that do is named as a kind, and
         does not take the whole host out of service.
         """
-        impaired = self._impaired()
-        said = {"impaired": impaired} if impaired else {}
+        impaired, ledger = self._impaired(), self._ledger()
+        said: dict[str, object] = {"impaired": impaired} if impaired else {}
+        if ledger:
+            said["ledger"] = ledger
         missing = self._not_ready()
         if missing:
             body = {"status": "not ready", "waiting_for": missing, **said}

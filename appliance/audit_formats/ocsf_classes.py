@@ -118,6 +118,8 @@ EVENTS: Final[Mapping[str, Mapped]] = {
     "engine.crashed": _of(APPLICATION_ERROR, 1, "General Error"),
     "log.created": _of(LOG_ACTIVITY, 6, "Start"),
     "log.exported": _of(LOG_ACTIVITY, 3, "Export"),
+    "log.halted": _of(LOG_ACTIVITY, 7, "Stop"),
+    "log.released": _of(LOG_ACTIVITY, 9, "Enable"),
     "log.resumed": _of(LOG_ACTIVITY, 8, "Restart"),
     "receipts.exported": _of(LOG_ACTIVITY, 3, "Export"),
 }
@@ -137,6 +139,7 @@ SUBJECTS: Final[Mapping[str, tuple[OcsfClass, str]]] = {
     "server": (LIFECYCLE, ""),
     "engine": (APPLICATION_ERROR, ""),
     "log": (LOG_ACTIVITY, ""),
+    "clock": (APPLICATION_ERROR, ""),
     "siem": (LOG_ACTIVITY, ""),
     "receipts": (LOG_ACTIVITY, ""),
 }

@@ -13,7 +13,7 @@ from appliance.audit_flow import (
     write_checkpoint,
 )
 from appliance.audit_formats.derive import parse_formats
-from appliance.cli import audit_read
+from appliance.cli import audit_read, audit_state
 from appliance.cli import witness as witness_commands
 from appliance.cli.exports import (
     Formats,
@@ -100,27 +100,8 @@ app.command()(audit_read.search)
 app.command()(audit_read.stats)
 
 
-@app.command()
-def status(as_json: Json = False) -> None:
-    """Show how far the ledger goes."""
-    with host().look() as connection:
-        found = ledger_status.status(connection)
-    value = {
-        "origin": found.origin,
-        "vkey": found.vkey,
-        "size": found.size,
-        "root": found.root.hex(),
-        "checkpoint_ts": found.ts,
-        "open_requests": found.open_requests,
-    }
-    lines = (
-        f"ledger         {found.origin}",
-        f"records        {found.size}",
-        f"root           {found.root.hex()}",
-        f"checkpoint     {found.ts}",
-        f"open requests  {found.open_requests}",
-    )
-    show(value, lines, as_json=as_json)
+app.command()(audit_state.status)
+app.command()(audit_state.release)
 
 
 @app.command()

@@ -8,6 +8,7 @@ another process wrote first. Source: SQLite, "Write-Ahead Logging" and
 
 import contextlib
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,7 @@ from bundleformat.errors import StorageFaultError
 if TYPE_CHECKING:
     from alembic.config import Config
 
-SCHEMA: Final = "0008"
+SCHEMA: Final = "0009"
 """The newest migration. Known by its name, so that opening a database needs no
 Alembic, which takes a tenth of the memory that an import may use."""
 
@@ -109,6 +110,39 @@ def create_database(path: Path) -> Engine:
         ) from error
     path.chmod(0o600)
     return connect(path)
+
+
+def restore_triggers(path: Path) -> tuple[str, ...]:
+    """Make every trigger as the migrations made it; return the names of those changed.
+
+    What a fresh database has is the measure, so nothing is spelled here a second time.
+
+    Raises:
+        StorageFaultError: The disk refused; nothing changed.
+    """
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        model = create_database(Path(folder) / "model.db")
+        with model.connect() as connection:
+            wanted = _triggers(connection)
+        model.dispose()
+    engine = connect(path)
+    with database_faults(engine), engine.begin() as connection:
+        found = _triggers(connection)
+        changed = {n for n in found | wanted if found.get(n) != wanted.get(n)}
+        for name in sorted(changed & found.keys()):
+            quoted = name.replace('"', '""')
+            connection.exec_driver_sql(f'DROP TRIGGER "{quoted}"')
+        for name in sorted(changed & wanted.keys()):
+            connection.exec_driver_sql(wanted[name])
+    engine.dispose()
+    return tuple(sorted(changed))
+
+
+def _triggers(connection: Connection) -> dict[str, str]:
+    rows = connection.exec_driver_sql(
+        "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
+    )
+    return {str(row.name): str(row.sql) for row in rows}
 
 
 def alembic_config(path: Path) -> "Config":

@@ -1,9 +1,9 @@
 """Every table of ``sallyport.db``; what the migrations are compared with.
 
 The ledger's tables (``log_meta``, ``record``, ``checkpoint``, ``epoch_key``,
-``cosignature``) are append-only: their triggers are created by the migrations and
-tested there. All times are RFC 3339 UTC text, all digests lower-case hexadecimal text
-unless the column is a BLOB.
+``cosignature``, ``halt``) are append-only: their triggers are created by the
+migrations and tested there. All times are RFC 3339 UTC text, all digests lower-case
+hexadecimal text unless the column is a BLOB.
 """
 
 from sqlalchemy import ForeignKey, Index, LargeBinary, text
@@ -85,6 +85,22 @@ class CosignatureRow(Base):
     witness: Mapped[str] = mapped_column(primary_key=True)
     line: Mapped[str]
     imported_ts: Mapped[str]
+
+
+class HaltRow(Base):
+    """A time in which the ledger was halted, from one record to another.
+
+    ``halted_seq`` is its ``log.halted``; ``released_seq`` is its ``log.released`` and
+    NULL as long as it lasts. Nothing but that is ever filled in.
+    """
+
+    __tablename__ = "halt"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    cause: Mapped[str]
+    halted_seq: Mapped[int]
+    halted_ts: Mapped[str]
+    released_seq: Mapped[int | None]
 
 
 class OpenRequestRow(Base):

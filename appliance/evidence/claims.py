@@ -60,13 +60,14 @@ CLAIMS: Final[Mapping[str, Claim]] = {
         ),
     ),
     "fail-closed": Claim(
-        says="Where the ledger cannot be written, calls are refused, and the next "
-        "record says how many.",
-        events=("log.resumed",),
+        says="Where the ledger cannot be written or relied upon, calls are refused "
+        "until the security officer signs a release; halt, release and the number of "
+        "refusals are on record.",
+        events=("log.halted", "log.released", "log.resumed"),
         tests=(
             (
                 "tests/system/test_ledger_faults.py::"
-                "test_a_full_disk_refuses_inference_and_recovers"
+                "test_a_broken_disk_refuses_inference_until_the_officers_release"
             ),
             f"{_CHAT}::test_nothing_is_generated_when_the_request_cannot_be_recorded",
         ),

@@ -16,10 +16,12 @@ from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from appliance.db.tables import CheckpointRow, OpenRequestRow, RecordRow
 from appliance.ledger.events import Draft, Event, encode_record, timestamp
+from appliance.ledger.halt import check_not_halted
 from appliance.ledger.head import LogIdentity, check_continues, read_signing_head
 from appliance.ledger.keys import LedgerKeys
 from appliance.ledger.merkle import Frontier, leaf_hash
 from appliance.ledger.note import Checkpoint, sign_note
+from appliance.ledger.objects import check_objects
 
 __all__ = [
     "CLOSING",
@@ -88,11 +90,13 @@ def append(
     nothing until the caller has committed it.
 
     Raises:
-        AuditUnavailableError: The ledger's own head does not fit together.
+        AuditUnavailableError: The ledger is halted, its triggers were changed, or its
+            own head does not fit together.
         HostNotReadyError, RollbackError, SignatureError: The private key of the open
             epoch is not there, or is another.
         ValueError: A draft opens a request twice or ends one that is not open.
     """
+    check_objects(connection)
     return extend(connection, drafts, log=log, keys=keys, now=now).receipts
 
 
@@ -106,6 +110,22 @@ def extend(
     seen: Frontier | None = None,
 ) -> Appended:
     """Append as ``append`` does, if the ledger still continues from ``seen``."""
+    check_not_halted(connection)
+    return extend_although_halted(
+        connection, drafts, log=log, keys=keys, now=now, seen=seen
+    )
+
+
+def extend_although_halted(
+    connection: Connection,
+    drafts: Sequence[Draft],
+    *,
+    log: LogIdentity,
+    keys: LedgerKeys,
+    now: dt.datetime,
+    seen: Frontier | None = None,
+) -> Appended:
+    """Append as ``extend`` does, for the records of a halt and of its release alone."""
     before, opened = read_signing_head(connection)
     if seen is not None:
         check_continues(connection, seen=seen, head=before)

@@ -32,9 +32,14 @@ class Event(StrEnum):
     LOG_CREATED = "log.created"
     LOG_EXPORTED = "log.exported"
     LOG_READ = "log.read"
+    LOG_LOW = "log.low"
+    LOG_RECOVERED = "log.recovered"
+    LOG_HALTED = "log.halted"
+    LOG_RELEASED = "log.released"
     LOG_RESUMED = "log.resumed"
     LOG_COSIGNED = "log.cosigned"
     KEY_ROTATE = "key.rotate"
+    CLOCK_STEP = "clock.step"
     APIKEY_CREATED = "apikey.created"
     APIKEY_REVOKED = "apikey.revoked"
     TEAM_CREATED = "team.created"
@@ -171,6 +176,17 @@ _ARTIFACT = object_of(
     required={"kind": TOKEN, "name": TOKEN, "sha256": SHA256, "size_bytes": COUNT}
 )
 
+_ROOM = object_of(required={"free_bytes": COUNT, "limit_bytes": COUNT})
+"""How much room the disk of the ledger has, and below which it is low."""
+
+TWO_HEADS = {
+    "kept_size": SEQ,
+    "kept_root": SHA256,
+    "found_size": SEQ,
+    "found_root": SHA256,
+}
+"""The head that was known, and the one the database has."""
+
 _BUNDLE = {"channel": TOKEN, "version": COUNT, "manifest_sha256": SHA256}
 """What every record of a verified bundle calls it."""
 
@@ -209,6 +225,36 @@ CATALOGUE: Mapping[Event, Terms] = {
             },
             optional={"reason": REASON, "login_uid": COUNT},
         )
+    ),
+    Event.LOG_LOW: Terms(fields=_ROOM),
+    Event.LOG_RECOVERED: Terms(fields=_ROOM),
+    Event.LOG_HALTED: Terms(
+        fields=object_of(
+            required={"halt": COUNT, "cause": TOKEN, "halted": TIME},
+            optional={
+                "error": TOKEN,
+                "behind_ms": COUNT,
+                "changed": list_of(TOKEN),
+                **TWO_HEADS,
+            },
+        ),
+        outcomes=(Outcome.ERROR,),
+    ),
+    Event.LOG_RELEASED: Terms(
+        fields=object_of(
+            required={
+                "halt": COUNT,
+                "cause": TOKEN,
+                "reason": REASON,
+                "key_ids": list_of(TOKEN),
+                "issued": TIME,
+                "release_sha256": SHA256,
+            },
+            optional=TWO_HEADS,
+        )
+    ),
+    Event.CLOCK_STEP: Terms(
+        fields=object_of(required={"from": TIME, "to": TIME, "ahead_ms": COUNT})
     ),
     Event.LOG_RESUMED: Terms(
         fields=object_of(required={"cause": TOKEN, "refused": COUNT})

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine
 
 from appliance.db.session import reader
 from appliance.ledger import verifier
-from appliance.ledger.append import Receipt, append
+from appliance.ledger.append import Receipt
 from appliance.ledger.consistency import consistency_file
 from appliance.ledger.cosigned import cosignatures_file, cosigned_sizes
 from appliance.ledger.events import Draft, Event, Outcome, timestamp
@@ -28,10 +28,10 @@ from appliance.ledger.export_records import RECORDS, write_records
 from appliance.ledger.head import (
     LogIdentity,
     read_checkpoint,
-    read_open_epoch,
     read_verified_head,
 )
 from appliance.ledger.keys import LedgerKeys
+from appliance.ledger.last_record import record_and_end
 from appliance.ledger.note import Checkpoint, sign_note
 from appliance.ledger.out_folder import check_place, partial_folder, write_new
 from appliance.ledger.rotation import key_chain
@@ -71,7 +71,8 @@ class Export:
         folder: Where.
         origin: Which log.
         vkey: The key that an auditor verifies it with.
-        size: Number of records, the export's own ``log.exported`` among them.
+        size: Number of records, the export's own ``log.exported`` among them unless
+            the ledger is halted.
         root: The signed tree head over them.
     """
 
@@ -95,6 +96,8 @@ def export(
 ) -> Export:
     """Record ``log.exported``, then write the ledger up to it to ``folder``.
 
+    While the ledger is halted there is no such record, and the export is the same.
+
     Args:
         engine: The database; nothing else of it is locked meanwhile.
         folder: Where; it MUST NOT exist, its parent must.
@@ -116,11 +119,13 @@ def export(
     """
     wishes = wishes or Wishes()
     check_place(folder)
-    with engine.begin() as connection:
-        draft = _draft(connection, wishes, log=log, tool=tool)
-        end = append(connection, [draft], log=log, keys=keys, now=now)[0]
-        # Held from here on: a server may put another key in its place meanwhile.
-        signer = keys.signer(read_open_epoch(connection))
+    end, signer = record_and_end(
+        engine,
+        lambda connection: _draft(connection, wishes, log=log, tool=tool),
+        log=log,
+        keys=keys,
+        now=now,
+    )
     with partial_folder(folder) as partial:
         with reader(engine).begin() as connection:
             names = list(_write_evidence(connection, partial, wishes, end=end))

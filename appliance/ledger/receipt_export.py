@@ -17,15 +17,15 @@ from sqlalchemy import Connection, Engine
 
 from appliance.db.session import reader
 from appliance.ledger import receipt_verifier
-from appliance.ledger.append import Receipt, append
+from appliance.ledger.append import Receipt
 from appliance.ledger.events import Draft, Event, Outcome
 from appliance.ledger.head import (
     LogIdentity,
     read_checkpoint,
-    read_open_epoch,
     read_verified_head,
 )
 from appliance.ledger.keys import LedgerKeys
+from appliance.ledger.last_record import record_and_end
 from appliance.ledger.note import sign_note
 from appliance.ledger.out_folder import check_place, partial_folder, write_new
 from appliance.ledger.receipt import (
@@ -85,6 +85,8 @@ def export_receipts(
 ) -> ReceiptExport:
     """Record ``receipts.exported``, then write the receipts to ``folder``.
 
+    While the ledger is halted there is no such record.
+
     Args:
         engine: The database; nothing else of it is locked meanwhile.
         folder: Where; it MUST NOT exist, its parent must.
@@ -103,11 +105,13 @@ def export_receipts(
         StorageFaultError: The medium refused, or is full.
     """
     check_place(folder)
-    with engine.begin() as connection:
-        draft = _export_draft(connection, selection, log=log, tool=tool)
-        end = append(connection, [draft], log=log, keys=keys, now=now)[0]
-        # Held from here on: a server may put another key in its place meanwhile.
-        signer = keys.signer(read_open_epoch(connection))
+    end, signer = record_and_end(
+        engine,
+        lambda connection: _export_draft(connection, selection, log=log, tool=tool),
+        log=log,
+        keys=keys,
+        now=now,
+    )
     with partial_folder(folder) as partial:
         with reader(engine).begin() as connection:
             records = _write_receipts(connection, partial, selection, end=end)

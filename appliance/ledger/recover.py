@@ -15,6 +15,7 @@ from sqlalchemy import Connection, RowMapping, select
 from appliance.db.tables import CheckpointRow, OpenRequestRow, RecordRow
 from appliance.ledger.append import CLOSING, Receipt, append
 from appliance.ledger.events import Draft, Event, Outcome
+from appliance.ledger.halt_check import check_halts
 from appliance.ledger.head import LogIdentity, read_verified_head
 from appliance.ledger.keys import LedgerKeys
 from appliance.ledger.merkle import Frontier, leaf_hash
@@ -132,6 +133,7 @@ def fsck(connection: Connection, *, log: LogIdentity) -> FsckReport:
             "the records name other keys than the table", where="epoch_key"
         )
     _check_open_requests(connection, unanswered)
+    check_halts(connection)
     return FsckReport(
         records=tree.size,
         checkpoints=verified,

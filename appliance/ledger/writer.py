@@ -4,12 +4,13 @@ A draft's future resolves only after its COMMIT returned with ``synchronous=FULL
 Whatever is waiting when a commit ends forms the next group, so an idle ledger
 adds no delay and a busy one signs and syncs once per group.
 
-Any database error halts the writer: every waiting draft fails with
-``AuditUnavailableError``, and so does every later one, until a fresh connection
-shows the ledger to continue from what was last written, signed by its own key,
-and has committed a ``log.resumed`` record. Nothing is retried on the connection
-that failed. When a day of UTC begins, the ledger goes on under a new key before
-anything is recorded in it. Source: NIST SP 800-53 AU-5.
+An error of the database, and whatever ``guard`` finds, halts the ledger: every
+waiting draft fails with ``AuditUnavailableError``, and so does every later one, until
+the security officer has released it. Then a fresh connection goes on, from a head
+that its own key signed, with the record ``log.resumed``. Nothing is retried on the
+connection that failed. Only where another process keeps the database too long, the
+drafts concerned fail alone. When a day of UTC begins, the ledger goes on under a new
+key before anything is recorded in it. Source: NIST SP 800-53 AU-5.
 """
 
 import asyncio
@@ -21,14 +22,19 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy import Connection, Engine, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.clock import Clock
 from appliance.db.session import reader
+from appliance.db.tables import OpenRequestRow
 from appliance.errors import AuditUnavailableError
 from appliance.ledger.append import OF_A_REQUEST, Receipt, extend
+from appliance.ledger.causes import cause_of, name_of
 from appliance.ledger.events import Draft, Event, Outcome
+from appliance.ledger.guard import LedgerGuard, Standing
+from appliance.ledger.halt import halted_error
+from appliance.ledger.halt_marker import Marked
 from appliance.ledger.head import LogIdentity, read_verified_head
 from appliance.ledger.keys import LedgerKeys
 from appliance.ledger.merkle import Frontier
@@ -42,11 +48,9 @@ MAX_GROUP = 256
 MAX_WAITING = 8_192
 """Most drafts waiting for a commit; one more is refused at once."""
 
-PROBE_INTERVAL_S = 1.0
-"""How often a halted writer tries to resume. Unit: seconds."""
-
-DAY_CHECK_S = 30.0
-"""How often an idle writer looks whether a new day has begun. Unit: seconds."""
+TICK_S = 1.0
+"""How often an idle writer looks around, and a halted one for its release. Unit:
+seconds."""
 
 _LEDGER_FAILURES = (Error, SQLAlchemyError, sqlite3.Error, OSError)
 """What makes the ledger unable to write: its head, its key, its disk."""
@@ -72,33 +76,36 @@ class LedgerWriter:
         log: LogIdentity,
         keys: LedgerKeys,
         clock: Clock,
-        probe_interval_s: float = PROBE_INTERVAL_S,
-        day_check_s: float = DAY_CHECK_S,
+        guard: LedgerGuard,
+        tick_s: float = TICK_S,
     ) -> None:
-        """Check the ledger's head and start the thread.
+        """Check the ledger's head and start the thread, halted if the ledger is.
 
         Raises:
             AuditUnavailableError: The head is damaged or not signed by this log.
+            StorageFaultError: The database cannot be read.
         """
         self._engine = engine
         self._log = log
         self._keys = keys
         self._clock = clock
-        self._probe_interval_s = probe_interval_s
-        self._day_check_s = day_check_s
+        self._guard = guard
+        self._tick_s = tick_s
+        self._ticked_ns = clock.monotonic_ns()
         self._waiting: queue.Queue[_Pending | None] = queue.Queue(MAX_WAITING)
         self._gate = threading.Lock()
         self._closed = False
         self._day = clock.now().date()
-        self._halted_by = ""
+        self._halt: Marked | None = guard.find()
         self._refused = 0
         self._unanswered: set[str] = set()
         self._connection: Connection | None = None
+        self._seen = Frontier()
         try:
-            self._seen = self._read_head()
+            self._begin()
         except SQLAlchemyError as error:
             raise AuditUnavailableError(
-                "the ledger cannot be read", actual=_cause(error)
+                "the ledger cannot be read", actual=name_of(error)
             ) from error
         self._thread = threading.Thread(
             target=self._run, name="ledger-writer", daemon=True
@@ -108,7 +115,21 @@ class LedgerWriter:
     @property
     def healthy(self) -> bool:
         """Whether drafts are being accepted: neither halted nor closed."""
-        return not self._halted_by and not self._closed
+        return self._halt is None and not self._closed
+
+    def check(self) -> None:
+        """Return if drafts are being accepted.
+
+        Raises:
+            AuditUnavailableError: They are not; it says why.
+        """
+        if not self.healthy:
+            raise self._unavailable()
+
+    @property
+    def standing(self) -> Standing:
+        """How the ledger is: OK, LOW or HALTED, and by what."""
+        return self._guard.standing(self._halt)
 
     def submit(self, draft: Draft) -> "Future[Receipt]":
         """Queue ``draft``; the future resolves when it is durable.
@@ -158,18 +179,34 @@ class LedgerWriter:
         while not closed:
             group, closed = self._take()
             self._follow_the_day()
+            if not group or self._is_time():
+                self._tick()
             self._commit([pending for pending in group if pending.claim()])
-            if self._halted_by and not group and not closed:
-                self._probe()
         self._drop_connection()
+        with contextlib.suppress(Error):
+            self._guard.refresh_head()
+
+    def _is_time(self) -> bool:
+        """Whether a busy writer has to look around all the same."""
+        return self._clock.monotonic_ns() - self._ticked_ns >= self._tick_s * 1e9
+
+    def _tick(self) -> None:
+        self._ticked_ns = self._clock.monotonic_ns()
+        if self._halt is not None:
+            self._follow_halt(self._halt)
+            return
+        try:
+            self._guard.look_around()
+            if self._guard.notes():
+                self._write(())
+        except Exception as error:  # noqa: BLE001 - the thread's top: it stays alive, and shut
+            self._fail(error)
 
     def _take(self) -> tuple[list[_Pending], bool]:
         """Return what is waiting, and whether the writer was closed after it."""
         group: list[_Pending] = []
         try:
-            item = self._waiting.get(
-                timeout=self._probe_interval_s if self._halted_by else self._day_check_s
-            )
+            item = self._waiting.get(timeout=self._tick_s)
             while item is not None:
                 group.append(item)
                 if len(group) == MAX_GROUP:
@@ -182,19 +219,19 @@ class LedgerWriter:
     def _follow_the_day(self) -> None:
         """Hand over to a new key if a day has begun since the last time."""
         today = self._clock.now().date()
-        if today <= self._day or self._halted_by:
+        if today <= self._day or self._halt is not None:
             return
         try:
             self._rotate()
             self._day = today
         except _LEDGER_FAILURES as error:
-            self._halt(error)
+            self._fail(error)
 
     def _rotate(self) -> None:
         if self._connection is None:
             self._connection = self._engine.connect()
-        now = self._clock.now()
         with self._connection.begin():
+            now = self._guard.look(self._connection)
             done = hand_over(
                 self._connection,
                 log=self._log,
@@ -204,11 +241,12 @@ class LedgerWriter:
                 seen=self._seen,
             )
         self._seen = done.frontier
+        self._guard.recorded(now)
         destroy_closed_keys(self._engine, keys=self._keys, now=now)
 
     def _commit(self, group: Sequence[_Pending]) -> None:
         """Make ``group`` durable and answer every draft of it."""
-        if self._halted_by:
+        if self._halt is not None:
             self._refuse(group)
             return
         if not group:
@@ -216,7 +254,7 @@ class LedgerWriter:
         try:
             receipts = self._write([pending.draft for pending in group])
         except _LEDGER_FAILURES as error:
-            self._halt(error)
+            self._fail(error)
             self._refuse(group)
         except Exception as error:  # noqa: BLE001 - the thread's top: a bug must fail its caller, not hang it
             if len(group) == 1:
@@ -237,44 +275,71 @@ class LedgerWriter:
         with self._gate:
             settled = self._unanswered - named
         with self._connection.begin():
+            now = self._guard.look(self._connection)
             lost = aborted_drafts(
                 self._connection, reason="ledger-unavailable", request_ids=settled
             )
             done = extend(
                 self._connection,
-                [*drafts, *lost],
+                [*drafts, *lost, *self._guard.notes()],
                 log=self._log,
                 keys=self._keys,
-                now=self._clock.now(),
+                now=now,
                 seen=self._seen,
             )
         self._seen = done.frontier
+        self._guard.recorded(now)
+        self._guard.noted()
         with self._gate:
             self._unanswered -= settled
         return done.receipts[: len(drafts)]
 
-    def _halt(self, error: Exception) -> None:
-        with self._gate:
-            self._halted_by = _cause(error)
+    def _fail(self, error: Exception) -> None:
+        """Halt for ``error``, unless it is one that is over by itself."""
         self._drop_connection()
+        if cause_of(error) is None:
+            return
+        halt = self._guard.halt(error)
+        with self._gate:
+            self._halt = halt
 
-    def _probe(self) -> None:
-        """Resume on a fresh connection if the ledger is whole and can be written."""
+    def _follow_halt(self, halt: Marked) -> None:
+        """Go on if the halt was released and the ledger can be written."""
+        now_in = self._guard.follow(halt)
+        if now_in is not None:
+            with self._gate:
+                self._halt = now_in
+            return
         resumed = Draft(
             event=Event.LOG_RESUMED,
             outcome=Outcome.OK,
-            fields={"cause": self._halted_by, "refused": self._refused},
+            fields={"cause": str(halt.cause), "refused": self._refused},
         )
         try:
-            self._engine.dispose()
-            self._read_head()
+            self._begin(released=True)
             self._write([resumed])
-        except Exception:  # noqa: BLE001 - whatever it was, the ledger stays shut and the thread alive
-            self._drop_connection()
+        except _LEDGER_FAILURES as error:
+            self._fail(error)
             return
         with self._gate:
-            self._halted_by = ""
+            self._halt = None
             self._refused = 0
+
+    def _begin(self, *, released: bool = False) -> None:
+        """Take the ledger as it is: its head, its last record, what is unanswered."""
+        if self._halt is not None and not released:
+            self._unanswered |= self._open_requests()
+            return
+        self._engine.dispose()
+        self._seen = self._read_head()
+        with reader(self._engine).connect() as connection:
+            self._guard.follow_from_now(connection)
+
+    def _open_requests(self) -> set[str]:
+        """Return the requests without an outcome: nobody answers them any more."""
+        with reader(self._engine).connect() as connection:
+            found = connection.execute(select(OpenRequestRow.request_id))
+            return set(found.scalars())
 
     def _read_head(self) -> Frontier:
         with reader(self._engine).connect() as connection:
@@ -289,11 +354,15 @@ class LedgerWriter:
                 for pending in group
                 if pending.draft.request_id and pending.draft.event in OF_A_REQUEST
             }
-            cause = self._halted_by or "closed-or-full"
         for pending in group:
-            pending.future.set_exception(
-                AuditUnavailableError("the ledger cannot write", actual=cause)
-            )
+            pending.future.set_exception(self._unavailable())
+
+    def _unavailable(self) -> AuditUnavailableError:
+        halt = self._halt
+        if halt is None:
+            problem = "the ledger cannot write at this moment"
+            return AuditUnavailableError(problem, actual="closed or busy")
+        return halted_error(halt.cause)
 
     def _abandon(self, draft: Draft, done: "Future[Receipt]") -> None:
         """End a request that became durable after its caller had gone."""
@@ -317,11 +386,3 @@ class LedgerWriter:
                 connection.invalidate()
             with contextlib.suppress(SQLAlchemyError, sqlite3.Error):
                 connection.close()
-
-
-def _cause(error: Exception) -> str:
-    """Return the short name of what went wrong, as a record may hold it."""
-    if isinstance(error, DBAPIError):
-        named = getattr(error.orig, "sqlite_errorname", None)
-        return str(named or type(error.orig).__name__)
-    return type(error).__name__

@@ -4,9 +4,12 @@ A request is measured where its caller is served, so that what the gateway, the
 ledger and an engine take is all in it.
 """
 
+from collections.abc import Callable
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     disable_created_metrics,
 )
@@ -83,6 +86,15 @@ class Meter:
             registry=self.registry,
             buckets=COMMIT_S,
         )
+
+    def follow_ledger(self, state: Callable[[], float]) -> None:
+        """Tell how the ledger is: 0 it is well, 1 its disk is low, 2 it is halted."""
+        gauge = Gauge(
+            f"{PREFIX}ledger_state",
+            "The ledger: 0 is OK, 1 LOW, 2 HALTED.",
+            registry=self.registry,
+        )
+        gauge.set_function(state)
 
     def refused(self, reason: str) -> None:
         """Count a request that never began, by the code of its error."""

@@ -20,6 +20,7 @@ from bundler.cli import (
     keys,
     media,
     plan,
+    release,
     root_change,
     sbom,
     sheet,
@@ -46,6 +47,7 @@ app: Final = typer.Typer(
 )
 app.command()(keys.keygen)
 app.add_typer(root_change.root_app, name="root")
+keys.site_app.command("release")(release.site_release)
 app.add_typer(keys.site_app, name="site")
 app.command(help=build.BUILD_HELP)(build.build)
 app.command()(plan.plan)

@@ -28,7 +28,7 @@ from bundler.signing.passphrase import Passphrases
 
 site_app: Final = typer.Typer(
     no_args_is_help=True,
-    help="Certify where an isolated host stands.",
+    help="Certify where an isolated host stands, and let a halted one go on.",
 )
 
 PassphraseFile = Annotated[

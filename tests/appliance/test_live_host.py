@@ -25,6 +25,7 @@ from bundleformat.digest import sha256_of
 from bundleformat.errors import DigestMismatchError, Error
 from tests.support.demo_engine import asks
 from tests.support.generations import Kept, kept_host
+from tests.support.ledgers import guard_of
 from tests.support.pools import (
     SHORT,
     FixedBudget,
@@ -103,6 +104,7 @@ def opened(kept: Kept) -> OpenHost:
         log=host.log,
         keys=host.keys,
         pepper=bytes(32),
+        guard=guard_of(host.database, log=host.log, keys=host.keys),
     )
 
 

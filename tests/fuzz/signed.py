@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.utils import CryptographyDeprecationWarning
 from securesystemslib.dsse import Envelope
 
-from bundleformat import site_certificate, strictjson
+from bundleformat import ledger_release, site_certificate, strictjson
 from bundleformat.artifact import Provenance, SigningMode
 from bundleformat.certificates import check_chain
 from bundleformat.limits import DEFAULT_LIMITS
@@ -133,6 +133,31 @@ def _site_seed() -> bytes:
     return site_certificate.issue(certificate(), compliance_signer())
 
 
+def _read_release(data: bytes) -> object:
+    """Read a release of a halted ledger that is signed, whatever it says."""
+    envelope = Envelope(
+        payload=data, payload_type=ledger_release.PAYLOAD_TYPE, signatures={}
+    )
+    envelope.sign(compliance_signer())
+    return ledger_release.parse(
+        strictjson.encode(envelope.to_dict()),
+        keys=[compliance_key()],
+        limits=DEFAULT_LIMITS,
+    )
+
+
+def _release_seed() -> bytes:
+    release = ledger_release.LedgerRelease(
+        log="sallyport/audit/0123456789abcdef",
+        halt=3,
+        cause=ledger_release.Cause.DISK_FULL,
+        halted="2026-11-22T08:04:29.123456Z",
+        reason="there is room again",
+        issued=NOW,
+    )
+    return ledger_release.issue(release, compliance_signer())
+
+
 TARGETS = (
     Target(
         name="signature-key",
@@ -165,6 +190,12 @@ TARGETS = (
         name="site-payload",
         read=_read_payload,
         seeds=lambda: [base64.b64decode(json.loads(_site_seed())["payload"])],
+        mend=canonical,
+    ),
+    Target(
+        name="release-payload",
+        read=_read_release,
+        seeds=lambda: [base64.b64decode(json.loads(_release_seed())["payload"])],
         mend=canonical,
     ),
 )

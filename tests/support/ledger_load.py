@@ -15,7 +15,7 @@ from appliance.ledger.append import Receipt
 from appliance.ledger.commission import open_ledger
 from appliance.ledger.recover import abort_open_requests
 from appliance.ledger.writer import LedgerWriter
-from tests.support.ledgers import request, response
+from tests.support.ledgers import guard_of, request, response
 
 THREADS = 8
 
@@ -27,7 +27,8 @@ def main(home: Path) -> None:
     with engine.begin() as connection:
         log, keys = open_ledger(connection, key_path=home / "keys" / "ledger.key")
         abort_open_requests(connection, log=log, keys=keys, now=clock.now())
-    writer = LedgerWriter(engine, log=log, keys=keys, clock=clock)
+    guard = guard_of(engine, log=log, keys=keys, clock=clock)
+    writer = LedgerWriter(engine, log=log, keys=keys, clock=clock, guard=guard)
     os.write(1, b"ready\n")
     names = itertools.count()
 

@@ -9,13 +9,22 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine, text
 
-from appliance.db.session import create_database
+from appliance.clock import Clock
+from appliance.compose import ledger_guard
+from appliance.db.session import create_database, database_faults, open_database
+from appliance.home import Home
 from appliance.ledger.append import LogIdentity, Receipt, append
-from appliance.ledger.commission import commission
+from appliance.ledger.commission import commission, open_ledger
 from appliance.ledger.events import Draft, Event, Outcome
+from appliance.ledger.guard import LedgerGuard
+from appliance.ledger.halt import find_halt
+from appliance.ledger.halting import Signing
 from appliance.ledger.head import read_open_epoch
 from appliance.ledger.keys import LedgerKeys
 from appliance.ledger.rotation import rotate
+from appliance.ledger.writer import LedgerWriter
+from appliance.settings import LedgerSettings
+from bundleformat.ledger_release import LedgerRelease
 
 NOW = dt.datetime(2026, 11, 22, 8, 4, 29, 123456, tzinfo=dt.UTC)
 SHA = "ab" * 32
@@ -56,11 +65,26 @@ class Ledger:
         with self.engine.begin() as connection:
             return append(connection, drafts, log=self.log, keys=self.keys, now=NOW)
 
+    @property
+    def now(self) -> dt.datetime:
+        """The one moment in which everything of it happens."""
+        return NOW
+
     def count(self, table: str = "record") -> int:
         """Return the number of rows of ``table``."""
         with self.engine.connect() as connection:
             counted = connection.execute(text(f"SELECT count(*) FROM {table}"))  # noqa: S608 - fixed names
             return int(counted.scalar_one())
+
+
+@contextmanager
+def ledger_at(home: Path) -> Iterator[Ledger]:
+    """Yield the ledger that lies in ``home`` already."""
+    engine = open_database(home / "sallyport.db")
+    with database_faults(engine), engine.connect() as connection:
+        log, keys = open_ledger(connection, key_path=home / "keys" / "ledger.key")
+    yield Ledger(engine=engine, log=log, keys=keys, home=home)
+    engine.dispose()
 
 
 @contextmanager
@@ -72,6 +96,62 @@ def ledger_in(home: Path, *, site: str = "test.example") -> Iterator[Ledger]:
         log = commission(connection, key_path=key_path, site=site, tool=TOOL, now=NOW)
     yield Ledger(engine=engine, log=log, keys=LedgerKeys(key_path), home=home)
     engine.dispose()
+
+
+def guard_of(
+    engine: Engine,
+    *,
+    log: LogIdentity,
+    keys: LedgerKeys,
+    clock: Clock | None = None,
+    ballast_bytes: int = 2**16,
+    low_percent: int = 1,
+) -> LedgerGuard:
+    """Return what watches over the ledger of ``engine``, with a small ballast."""
+    return ledger_guard(
+        Home(Path(str(engine.url.database)).parent),
+        LedgerSettings(ballast_bytes=ballast_bytes, low_percent=low_percent),
+        database=engine,
+        signing=Signing(log=log, keys=keys),
+        clock=clock or FixedClock(),
+    )
+
+
+def writer_of(
+    ledger: "Ledger",
+    *,
+    clock: Clock | None = None,
+    guard: LedgerGuard | None = None,
+    tick_s: float = 0.02,
+) -> LedgerWriter:
+    """Return a running writer of ``ledger``; the caller closes it."""
+    clock = clock or FixedClock()
+    return LedgerWriter(
+        ledger.engine,
+        log=ledger.log,
+        keys=ledger.keys,
+        clock=clock,
+        guard=guard
+        or guard_of(ledger.engine, log=ledger.log, keys=ledger.keys, clock=clock),
+        tick_s=tick_s,
+    )
+
+
+def release(ledger: "Ledger", *, guard: LedgerGuard | None = None) -> None:
+    """End the halt of ``ledger`` as the security officer would."""
+    guard = guard or guard_of(ledger.engine, log=ledger.log, keys=ledger.keys)
+    with ledger.engine.connect() as connection:
+        halt = find_halt(connection)
+    assert halt is not None
+    statement = LedgerRelease(
+        log=ledger.log.origin,
+        halt=halt.number,
+        cause=halt.cause,
+        halted=halt.halted,
+        reason="a test is over",
+        issued=NOW.replace(microsecond=0),
+    )
+    guard.release(statement, envelope=b"", key_ids=("ab",), now=NOW)
 
 
 def request(request_id: str, *, team: str = "claims") -> Draft:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from openai import OpenAI
+from securesystemslib.signer import CryptoSigner
 
 from appliance import admin_flow, commission_flow, import_flow
 from appliance.clock import SystemClock
@@ -23,12 +24,17 @@ from appliance.compose import core_files, import_host, open_host
 from appliance.home import Home
 from appliance.import_host import Asked
 from appliance.policy.classes import parse_classes
+from bundleformat import ledger_release
+from bundleformat.ledger_release import Cause, LedgerRelease
 from bundleformat.site_certificate import SiteCertificate, issue
 from tests.support.publisher import Published, make_root, new_keys, publish_bundle
 
 REGION = "in-blr"
 START_LIMIT_S = 60.0
 STOP_LIMIT_S = 60.0
+SMALL_BALLAST = "\n[ledger]\nballast_bytes = 1048576\nlow_percent = 1\n"
+"""What every host of a test has: many of them share a disk."""
+
 LISTENING = re.compile(r"http://127\.0\.0\.1:\d+")
 
 
@@ -111,6 +117,25 @@ class HostFolder:
             check=False,
         )
 
+    def release(
+        self, signer: CryptoSigner, **changed: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Let the halted ledger go on, as the security officer and the operator do."""
+        status = json.loads(self.run("audit", "status", "--json").stdout)
+        halt = status["halt"]
+        said: dict[str, Any] = {
+            "log": status["origin"],
+            "halt": halt["number"],
+            "cause": Cause(halt["cause"]),
+            "halted": halt["halted"],
+            "reason": "a test is over",
+            "issued": SystemClock().now().replace(microsecond=0),
+        }
+        release = LedgerRelease(**(said | changed))
+        path = self.home.parent / "release.json"
+        path.write_bytes(ledger_release.issue(release, signer))
+        return self.run("audit", "release", str(path))
+
     def team(self, name: str, **terms: int | str) -> str:
         """Give a team, new or known, these terms; return a new key of it."""
         host = open_host(self.home)
@@ -170,7 +195,10 @@ def commission(
     commission_flow.initialise_trust(
         home, root, fingerprint=bundle.fingerprint, clock=SystemClock()
     )
-    (home.root / "sallyport.toml").write_text(settings or "[engine]\nthreads = 1\n")
+    settings = settings or "[engine]\nthreads = 1\n"
+    if "[ledger]" not in settings:
+        settings += SMALL_BALLAST
+    (home.root / "sallyport.toml").write_text(settings)
     host = open_host(home.root)
     certificate = SiteCertificate(
         site="blr-07",

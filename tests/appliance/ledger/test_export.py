@@ -10,9 +10,9 @@ import pytest
 import rfc8785
 from sqlalchemy import text
 
+from appliance.db.session import restore_triggers
 from appliance.ledger import verifier
 from appliance.ledger.export import Export, export
-from appliance.ledger.writer import LedgerWriter
 from bundleformat.errors import (
     ConflictError,
     DigestMismatchError,
@@ -22,11 +22,11 @@ from bundleformat.errors import (
 from tests.support.ledgers import (
     NOW,
     TOOL,
-    FixedClock,
     Ledger,
     refusal,
     request,
     response,
+    writer_of,
 )
 
 
@@ -107,6 +107,7 @@ def test_a_ledger_that_was_changed_is_not_exported(
     with ledger.engine.begin() as connection:
         connection.execute(text("DROP TRIGGER record_no_update"))
         connection.execute(text("UPDATE record SET bytes = x'7b7d'"))
+    restore_triggers(ledger.home / "sallyport.db")
     with pytest.raises(DigestMismatchError):
         _export(ledger, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
@@ -124,9 +125,7 @@ def test_a_medium_that_refuses_leaves_nothing_behind(
 def test_an_export_is_whole_while_the_server_goes_on_writing(
     ledger: Ledger, tmp_path: Path
 ) -> None:
-    writer = LedgerWriter(
-        ledger.engine, log=ledger.log, keys=ledger.keys, clock=FixedClock()
-    )
+    writer = writer_of(ledger)
     done = threading.Event()
 
     def load() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from appliance.db.session import restore_triggers
 from appliance.ledger import receipt_verifier
 from appliance.ledger.events import Draft, Event, Outcome
 from appliance.ledger.merkle import inclusion_proof, leaf_hash, tree_root
@@ -133,6 +134,7 @@ def test_a_ledger_that_was_changed_is_not_exported(
         connection.exec_driver_sql(
             f"UPDATE record SET {column} = {value} WHERE seq = {seq}"  # noqa: S608 - fixed names
         )
+    restore_triggers(ledger.home / "sallyport.db")
     with pytest.raises(DigestMismatchError):
         export(ledger, tmp_path / "out")
     assert not (tmp_path / "out").exists()

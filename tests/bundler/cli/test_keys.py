@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from bundleformat import site_certificate
+from bundleformat import ledger_release, site_certificate
 from bundleformat.limits import DEFAULT_LIMITS
 from bundleformat.trust import (
     channel_of,
@@ -328,6 +328,67 @@ def test_site_issue_makes_a_certificate_that_the_root_vouches_for(
     assert certificate.not_before == NOW
     assert certificate.not_after == NOW + dt.timedelta(days=10)
     assert value["key_ids"] == list(compliance_keys(state))
+
+
+def site_release(**changed: str) -> tuple[str, ...]:
+    options = {
+        "key": "compliance.key",
+        "log": "sallyport/audit/0123456789abcdef",
+        "halt": "3",
+        "cause": "disk-full",
+        "halted": "2026-11-22T08:04:29.123456Z",
+        "reason": "the disk has room again",
+        "out": "release.json",
+        "passphrase-file": "pw",
+    } | {name.replace("_", "-"): value for name, value in changed.items()}
+    pairs = ((f"--{name}", value) for name, value in options.items())
+    return ("site", "release", *(part for pair in pairs for part in pair))
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "status"),
+    [
+        ({"out": "pw"}, "conflict", 3),
+        ({"key": "compliance.pub"}, "key-unusable", 3),
+        ({"halt": "0"}, "usage", 2),
+        ({"cause": "bored"}, "usage", 2),
+        ({"passphrase_file": "none"}, "key-unusable", 3),
+    ],
+)
+def test_site_release_refuses_what_makes_no_release(
+    with_root: Desk, changed: dict[str, str], code: str, status: int
+) -> None:
+    with_root.refuses(*site_release(**changed), code=code, status=status)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("halted", "yesterday"), ("log", "two words"), ("reason", "two\nlines")],
+)
+def test_site_release_names_the_option_that_is_wrong(
+    with_root: Desk, option: str, value: str
+) -> None:
+    arguments = site_release(**{option: value})
+    error = with_root.refuses(*arguments, code="usage", status=2)
+    assert error["where"] == f"--{option}"
+
+
+def test_site_release_makes_a_release_that_the_root_vouches_for(
+    with_root: Desk,
+) -> None:
+    value = with_root.does(*site_release())
+    root = (with_root.folder / "root" / "1.root.json").read_bytes()
+    state = initial_state(root, fingerprint=fingerprint(root), now=NOW)
+    release, signed_by = ledger_release.parse(
+        (with_root.folder / "release.json").read_bytes(),
+        keys=[compliance_of(state)],
+        limits=DEFAULT_LIMITS,
+    )
+    assert release.log == "sallyport/audit/0123456789abcdef"
+    assert (release.halt, release.cause) == (3, "disk-full")
+    assert release.reason == "the disk has room again"
+    assert release.issued == NOW
+    assert list(signed_by) == value["key_ids"] == list(compliance_keys(state))
 
 
 def test_the_private_key_does_not_open_with_another_passphrase(desk: Desk) -> None:

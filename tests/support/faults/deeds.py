@@ -4,6 +4,7 @@ Each is given the home, media, and what to call when only closing is left to do.
 again, it does what is left of it.
 """
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,13 +13,19 @@ from typing import Final
 
 from appliance import generation_flow, repair_flow, store_flow
 from appliance.environments.install import EnvironmentInstaller
+from appliance.errors import AuditUnavailableError
 from appliance.import_host import ImportHost
 from appliance.registry.catalogue import Reason
 from bundleformat.errors import VolumesMissingError
 from tests.support.importing import import_bundle, open_host
+from tests.support.ledgers import guard_of, ledger_at, request, response, writer_of
 
 Done = Callable[[], object]
 Deed = Callable[[Path, Sequence[Path], Done], object]
+
+
+PATIENCE_S = 60
+"""How long a record may take. Unit: seconds."""
 
 
 def nothing() -> None:
@@ -75,7 +82,36 @@ def collect(home: Path, _media: Sequence[Path], done: Done = nothing) -> None:
         store_flow.collect(parts, environments=home / "environments", keep=0)
 
 
+def write_records(home: Path, _media: Sequence[Path], done: Done = nothing) -> None:
+    """Write records as a server does; what was said of each is beside the home."""
+    said = home.with_name("said")
+    said.touch()
+
+    def say(value: dict[str, int | str]) -> None:
+        with said.open("a") as file:
+            file.write(f"{json.dumps(value)}\n")
+
+    with ledger_at(home) as ledger:
+        guard = guard_of(ledger.engine, log=ledger.log, keys=ledger.keys)
+        if guard.begin() is not None:
+            return
+        writer = writer_of(ledger, guard=guard)
+        try:
+            for name in ("a", "b", "c"):
+                opened = writer.submit(request(name)).result(PATIENCE_S)
+                say({"seq": opened.seq})
+                ended = response(name, parent=opened.seq)
+                say({"seq": writer.submit(ended).result(PATIENCE_S).seq})
+        except AuditUnavailableError as error:
+            say({"refused": error.problem})
+        done()
+        writer.close()
+
+
 DEEDS: Final[dict[str, Deed]] = {
     deed.__name__: deed
-    for deed in (import_all, import_one_by_one, repair, roll_back, collect)
+    for deed in (
+        *(import_all, import_one_by_one, repair, roll_back, collect),
+        write_records,
+    )
 }

@@ -1,0 +1,157 @@
+"""``sallyport audit status`` and ``release``: how the ledger is; letting it go on."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from appliance.cli.options import Json, host, read_input
+from appliance.cli.output import show
+from appliance.errors import AuditUnavailableError
+from appliance.host import OpenHost
+from appliance.ledger import status as ledger_status
+from appliance.ledger.causes import ADVICE
+from appliance.ledger.guard import State
+from appliance.ledger.halt import Halt, find_halt
+from appliance.ledger.room import Room
+from appliance.ledger.status import LedgerStatus
+from appliance.release_flow import release_ledger
+from bundleformat.errors import MalformedError, RefusalError, StorageFaultError
+
+
+def status(as_json: Json = False) -> None:
+    """Show how far the ledger goes, and whether it is OK, LOW or HALTED."""
+    opened = host()
+    found, damage = None, ""
+    with opened.look() as connection:
+        halt = find_halt(connection)
+        try:
+            found = ledger_status.status(connection)
+        except AuditUnavailableError as error:
+            # A halted ledger is shown all the same: somebody has to see the halt.
+            if halt is None:
+                raise
+            damage = error.text()
+    room = _room(opened)
+    state = State.OK
+    if halt is not None:
+        state = State.HALTED
+    elif room.free_bytes < room.limit_bytes:
+        state = State.LOW
+    value = {
+        "state": str(state),
+        "free_bytes": room.free_bytes,
+        "low_below_bytes": room.limit_bytes,
+        "ballast": opened.guard.ballast.held,
+        "halt": None if halt is None else _halt_value(halt),
+        "damage": damage,
+        **_value(found),
+    }
+    lines = (
+        f"state          {state}",
+        f"free           {room.free_bytes:,} bytes; low below {room.limit_bytes:,}",
+        *(_halt_lines(halt, opened) if halt is not None else ()),
+        *((f"damage         {damage}",) if damage else ()),
+        *_lines(found),
+    )
+    show(value, lines, as_json=as_json)
+
+
+def release(
+    file: Annotated[Path, typer.Argument(help="The release, release.json.")],
+    as_json: Json = False,
+) -> None:
+    """Let the halted ledger go on, by a release that the security officer signed.
+
+    The officer makes it with `sallyport-bundler site release` and the values that
+    `audit status` shows. It is refused as long as what halted the ledger is not over.
+    """
+    opened, envelope = host(), read_input(file)
+    try:
+        done = release_ledger(opened, envelope)
+    except MalformedError as error:
+        hint = "Name the file that `sallyport-bundler site release` made."
+        raise error.inside(str(file)).advised(hint) from error
+    except RefusalError as error:
+        raise error.inside(str(file)) from error
+    said = done.release
+    value = {
+        "halt": said.halt,
+        "cause": str(said.cause),
+        "reason": said.reason,
+        "key_ids": list(done.key_ids),
+    }
+    lines = (
+        f"halt {said.halt} ({said.cause}) is over: {said.reason}",
+        f"signed by {', '.join(done.key_ids)}",
+        "a server that is running goes on within a second",
+    )
+    show(value, lines, as_json=as_json)
+
+
+def _room(opened: OpenHost) -> Room:
+    try:
+        return opened.guard.room()
+    except OSError as error:
+        raise StorageFaultError(
+            "the disk does not say how much of it is free",
+            where=str(opened.home.root),
+            actual=str(error.strerror),
+        ) from error
+
+
+def _value(found: LedgerStatus | None) -> dict[str, str | int]:
+    if found is None:
+        return {}
+    return {
+        "origin": found.origin,
+        "vkey": found.vkey,
+        "size": found.size,
+        "root": found.root.hex(),
+        "checkpoint_ts": found.ts,
+        "open_requests": found.open_requests,
+    }
+
+
+def _lines(found: LedgerStatus | None) -> tuple[str, ...]:
+    if found is None:
+        return ()
+    return (
+        f"ledger         {found.origin}",
+        f"records        {found.size}",
+        f"root           {found.root.hex()}",
+        f"checkpoint     {found.ts}",
+        f"open requests  {found.open_requests}",
+    )
+
+
+def _halt_value(halt: Halt) -> dict[str, str | int | bool]:
+    return {
+        "number": halt.number,
+        "cause": str(halt.cause),
+        "halted": halt.halted,
+        "recorded": halt.recorded,
+        "advice": ADVICE[halt.cause],
+    }
+
+
+def _halt_lines(halt: Halt, opened: OpenHost) -> tuple[str, ...]:
+    values = {
+        "log": opened.log.origin,
+        "halt": str(halt.number),
+        "cause": str(halt.cause),
+        "halted": halt.halted,
+    }
+    asked = " ".join(f"--{name} {shlex.quote(text)}" for name, text in values.items())
+    return (
+        f"halt           {halt.number}: {halt.cause}, since {halt.halted}",
+        *(() if halt.recorded else ("               not on record yet, only marked",)),
+        f"first          {ADVICE[halt.cause]}",
+        "then           the security officer signs its release:",
+        (
+            f"               sallyport-bundler site release {asked}"
+            " --key compliance.key --reason TEXT --out release.json"
+        ),
+        "and here       sallyport audit release release.json",
+    )
