@@ -16,7 +16,7 @@ LONG_WORDS = 3_300
 """Words that Qwen 2's tokenizer makes about six thousand tokens of."""
 LONG_TOKENS = 4
 STREAM_TOKENS = 96
-TARGET_S = 0.4
+TARGET_S = 0.8
 """Our ``step_ms``, chosen above what a step of eight answers takes here."""
 
 

@@ -1,13 +1,24 @@
 """How many prompt tokens a step may hold so that answers keep their pace.
 
 A step's time is a part per answer and a part per prompt token; both are learned
-from the steps themselves, newer ones counting more. Pure: times come in as
+from the steps themselves, newer ones counting more. A prompt token costs more where
+there are few of them: flash attention on x86 takes 64 rows at a time, or one. Far
+into a long prompt sixteen tokens may take as long as sixty-four. Pure: times come in as
 values. The first prompt token always goes: a waiting prompt advances whatever the
 host's speed is.
 """
 
 LEAST_PROMPT_TOKENS = 16
 """Prompt tokens that every step may hold while answers run."""
+
+TILE_TOKENS = 65
+"""Prompt tokens that are computed 64 rows at a time, one going with the answers."""
+
+TILE_PAYS = 1.5
+"""How much more a token has to cost among few for a whole tile to be taken."""
+
+TILE_OVERRUN = 2.0
+"""How much longer than otherwise a step may take for a whole tile."""
 
 PROMPT_SHARE = 0.5
 """Time that prompts have in any step, over that of its answers.
@@ -18,6 +29,11 @@ step is then up to one and a half times as long as its answers make it.
 
 _NEWEST = 0.2
 """Share of the newest step in what is learned."""
+
+_INSTANT_S = 1e-9
+
+_FORGOTTEN = 0.05
+"""Share of what was learned of few tokens that each step of many lets go."""
 
 
 class Pace:
@@ -38,6 +54,8 @@ class Pace:
         self._alone_s = alone_s
         self._batch_tokens = batch_tokens
         self._token_s = token_s
+        self._few_s = token_s
+        """Time per prompt token where there are fewer than a tile."""
         self._base_s = 0.0
         self._row_s = token_s
 
@@ -49,7 +67,16 @@ class Pace:
         most = self._batch_tokens - rows
         if left_s >= most * self._token_s:
             return most
-        return max(min(LEAST_PROMPT_TOKENS, most), int(left_s / self._token_s))
+        tokens = int(left_s / self._token_s)
+        if tokens >= TILE_TOKENS:
+            return tokens
+        few = max(LEAST_PROMPT_TOKENS, int(left_s / max(self._few_s, _INSTANT_S)))
+        few = min(few, TILE_TOKENS - 1, most)
+        longest_s = TILE_OVERRUN * max(left_s, few * self._few_s)
+        pays = self._few_s > TILE_PAYS * self._token_s
+        if pays and most >= TILE_TOKENS and TILE_TOKENS * self._token_s <= longest_s:
+            return TILE_TOKENS
+        return few
 
     def answers_s(self, rows: int) -> float:
         """Return what a step of ``rows`` answers and no prompt should take."""
@@ -61,8 +88,11 @@ class Pace:
             self._learn_rows(rows, took_s)
             return
         spent_s = max(took_s - (self.answers_s(rows) if rows else 0.0), 0.0)
-        if prompt_tokens >= LEAST_PROMPT_TOKENS:
+        if prompt_tokens >= TILE_TOKENS:
             self._token_s += _NEWEST * (spent_s / prompt_tokens - self._token_s)
+            self._few_s += _FORGOTTEN * (self._token_s - self._few_s)
+        elif prompt_tokens >= LEAST_PROMPT_TOKENS:
+            self._few_s += _NEWEST * (spent_s / prompt_tokens - self._few_s)
 
     def _learn_rows(self, rows: int, took_s: float) -> None:
         """Fit the fixed part to one answer, the part per row to several."""

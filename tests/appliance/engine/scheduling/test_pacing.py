@@ -2,7 +2,11 @@
 
 import math
 
-from appliance.engine.scheduling.pacing import LEAST_PROMPT_TOKENS, Pace
+from appliance.engine.scheduling.pacing import (
+    LEAST_PROMPT_TOKENS,
+    TILE_TOKENS,
+    Pace,
+)
 
 
 def pace(*, target_s: float = 0.1, batch_tokens: int = 512, token_s: float) -> Pace:
@@ -66,3 +70,31 @@ def test_a_step_of_one_and_of_many_answers_is_predicted() -> None:
         learner.observe(rows=8, prompt_tokens=0, took_s=0.028)
     assert math.isclose(learner.answers_s(1), 0.021, rel_tol=0.05)
     assert math.isclose(learner.answers_s(8), 0.028, rel_tol=0.05)
+
+
+def far_into_a_prompt(tokens: int) -> float:
+    """What attention far into a prompt takes where rows go one by one, or by 64."""
+    return tokens * (0.017 if tokens >= TILE_TOKENS else 0.050)
+
+
+def test_a_whole_tile_is_taken_where_few_tokens_take_as_long() -> None:
+    learner = pace(target_s=0.4, token_s=0.01)
+    rooms = []
+    for _ in range(60):
+        room = learner.room(rows=8)
+        learner.observe(rows=8, prompt_tokens=room, took_s=far_into_a_prompt(room))
+        rooms.append(room)
+    assert rooms.count(TILE_TOKENS) > 40
+    # Among short prompts again, steps are as short as they should be.
+    for _ in range(100):
+        room = learner.room(rows=8)
+        learner.observe(rows=8, prompt_tokens=room, took_s=room * 0.010)
+    assert room * 0.010 < 0.45
+
+
+def test_no_tile_is_taken_that_would_take_much_longer() -> None:
+    learner = pace(target_s=0.1, token_s=1.0)
+    for _ in range(20):
+        learner.observe(rows=1, prompt_tokens=LEAST_PROMPT_TOKENS, took_s=32)
+        learner.observe(rows=1, prompt_tokens=TILE_TOKENS, took_s=70)
+    assert learner.room(rows=1) == LEAST_PROMPT_TOKENS
