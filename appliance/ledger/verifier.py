@@ -169,10 +169,7 @@ class Export:
         for text, lines in zip(parts[::2], parts[1::2], strict=False):
             if f"\N{EM DASH} {key.name} ".encode() in lines:
                 note, seconds = open_note(text + b"\n\n" + lines + b"\n", key, name)
-                when, signed = (
-                    datetime.fromtimestamp(min(seconds, 1 << 37), UTC).isoformat(),
-                    True,
-                )
+                when, signed = datetime.fromtimestamp(seconds, UTC).isoformat(), True
                 yield parse_head(note, self.key.name, f"{key.name} at {when}")
         need(signed, SIGNATURE, f"{name} has nothing signed by {key.name}")
 
@@ -328,7 +325,7 @@ def open_note(data: bytes, key: Key, name: str) -> tuple[str, int]:
             except InvalidSignature:
                 raise CheckError(SIGNATURE, f"{name}: wrong signature") from None
     need(signed, SIGNATURE, f"{name} is not signed by {key.name}")
-    return text.decode("utf-8", "replace") + "\n", seconds
+    return text.decode("utf-8", "replace") + "\n", min(seconds, 1 << 37)
 
 
 def parse_head(text: str, origin: str, source: str) -> Head:
