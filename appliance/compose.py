@@ -6,11 +6,14 @@ Everything else takes what it needs as arguments.
 import asyncio
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine
 
+from appliance.bodies.keeper import BodyKeeper
+from appliance.body_flow import open_vault
 from appliance.clock import Clock, SystemClock
 from appliance.db.session import database_faults, open_database, reader
 from appliance.engine.planning.orders import margins
@@ -195,8 +198,18 @@ def ledger_writer(host: OpenHost) -> LedgerWriter:
     )
 
 
+def body_keeper(host: OpenHost) -> BodyKeeper:
+    """Return what keeps captured texts; their file is opened with the first."""
+    return BodyKeeper(partial(open_vault, host), clock=host.clock)
+
+
 def request_flow(
-    host: OpenHost, *, live: "LiveHost", ledger: LedgerWriter, meter: "Meter"
+    host: OpenHost,
+    *,
+    live: "LiveHost",
+    ledger: LedgerWriter,
+    bodies: BodyKeeper,
+    meter: "Meter",
 ) -> "RequestFlow":
     """Return the flow of every request; today's use is that of the ledger."""
     # An import has 100 MB of memory, of which it spends none on a web server.
@@ -220,6 +233,7 @@ def request_flow(
     return RequestFlow(
         host=live,
         ledger=MeteredLedger(ledger, meter=meter, clock=host.clock),
+        bodies=bodies,
         clock=host.clock,
         limits=host.settings.limits,
         quota=quota,

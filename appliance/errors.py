@@ -31,6 +31,7 @@
     ├── ModelUnavailableError       taken out after crashes, or cannot be loaded
     ├── DeadlineError               the request's time is over
     ├── AuditUnavailableError       the ledger cannot write, so nothing is served
+    ├── BodiesUnavailableError      a body cannot be kept, so its call is not served
     ├── EngineUnavailableError      the engine process is down or restarting
     │   └── ProbeDiedError              a process that only measured the model died
     ├── InsufficientMemoryError     a load would take more memory than there is
@@ -384,6 +385,14 @@ class UnsuitableReleaseError(RefusalError):
     """The release is sound and is not for this halt of this ledger, or not yet."""
 
     code = "release-unsuitable"
+
+
+class BodiesUnavailableError(FaultError):
+    """A body that is to be captured cannot be kept, so its call is not served."""
+
+    code = "bodies-unavailable"
+    http_status = 503
+    error_type: ClassVar[str] = "server_error"
 
 
 class EngineUnavailableError(FaultError):

@@ -41,6 +41,16 @@ class Home:
         return self.root / "keys" / "pepper"
 
     @property
+    def bodies(self) -> Path:
+        """Prompts and answers of teams that capture them, encrypted."""
+        return self.root / "bodies.db"
+
+    @property
+    def bodies_key(self) -> Path:
+        """The secret under which the keys of bodies are encrypted. Size: 32 bytes."""
+        return self.root / "keys" / "bodies.key"
+
+    @property
     def store(self) -> Path:
         """Content-addressed files of every generation."""
         return self.root / "store"

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from appliance.bodies.capture import Captures
 from appliance.bodies.commitment import Commitment
+from appliance.bodies.vault import Body
 from appliance.ledger.fields import JSON
 from appliance.model_requests import EmbeddingRequest, ModelRequest
 
@@ -28,18 +29,57 @@ class Captured:
         self, captures: Captures, *, request: ModelRequest, salts: tuple[bytes, bytes]
     ) -> None:
         self._captures = captures
-        self._request = self._response = None
+        self._request: Commitment | None = None
+        self._response: Commitment | None = None
+        self._asked = b""
+        self._answer: list[bytes] = []
+        self._lost = False
         if captures.level == "metadata":
             return
+        asked = request_bytes(request)
         self._request = Commitment(salts[0])
-        self._request.add(request_bytes(request))
+        self._request.add(asked)
         if not isinstance(request, EmbeddingRequest):
             self._response = Commitment(salts[1])
+        if captures.level == "full":
+            self._asked = asked
 
     def answered(self, text: str) -> None:
         """Append ``text`` to the answer."""
         if self._response is not None:
-            self._response.add(text.encode("utf-8"))
+            data = text.encode("utf-8")
+            self._response.add(data)
+            if self._captures.level == "full":
+                self._answer.append(data)
+
+    def request_body(self, *, team: str, request_id: str) -> Body | None:
+        """Return the request's body, if it is to be kept, and forget it here."""
+        if self._request is None or self._captures.level != "full":
+            return None
+        asked, self._asked = self._asked, b""
+        return Body(
+            team=team,
+            request_id=request_id,
+            part="request",
+            salt=self._request.salt,
+            data=asked,
+        )
+
+    def response_body(self, *, team: str, request_id: str) -> Body | None:
+        """Return the answer's body as far as it went, if it is to be kept."""
+        if self._response is None or self._captures.level != "full":
+            return None
+        return Body(
+            team=team,
+            request_id=request_id,
+            part="response",
+            salt=self._response.salt,
+            data=b"".join(self._answer),
+        )
+
+    def lose_response(self) -> None:
+        """Commit to no answer: it could not be kept, and the record says so."""
+        self._lost = True
 
     def request_field(self) -> JSON:
         """Return what ``llm.request`` says of the request's body."""
@@ -47,15 +87,20 @@ class Captured:
 
     def response_field(self) -> JSON:
         """Return what ``llm.response`` says of the answer's body, as far as it went."""
+        if self._lost:
+            return {"capture": self._captures.level}
         return self._field(self._response)
 
     def headers(self) -> Mapping[str, str]:
         """Return what every answer tells of it.
 
         The host keeps no salt of a digest: the caller, who has both bodies, is the
-        one who can show later that they are what was recorded.
+        one who can show later that they are what was recorded. A salt that lies with
+        a stored body is told to nobody, or erasing the body would not be enough.
         """
         told: dict[str, str] = {"x-capture": self._captures.level}
+        if self._captures.level == "full":
+            return told
         if self._request is not None:
             told["x-request-salt"] = self._request.salt.hex()
         if self._response is not None:

@@ -11,6 +11,9 @@
 9. ``llm.response`` is durable.
 10. the last piece leaves.
 
+Where a team captures texts, each is durable, encrypted, before the record that
+commits to it is; if it cannot be kept, the call is not served.
+
 A refusal at any step is itself a record, ``llm.refused``, also when the caller
 leaves before step 7; how a flood of them is recorded is in ``refusals``. If the
 ledger cannot write, nothing is served. A request that ends in any other way than
@@ -54,6 +57,7 @@ from appliance.request_decision import decide_request
 from appliance.request_meter import Meter
 from appliance.request_parts import (
     Admitted,
+    Bodies,
     Call,
     Entered,
     Host,
@@ -91,6 +95,7 @@ class RequestFlow:
     Args:
         host: Who may call, and what is active.
         ledger: Where every decision is recorded.
+        bodies: Where captured texts are kept.
         clock: Tells both times.
         limits: What one request may take, and a team without terms of its own.
         quota: Counts what all requests hold.
@@ -99,11 +104,12 @@ class RequestFlow:
         meter: Counts what happens.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a part of the server each
         self,
         *,
         host: Host,
         ledger: Ledger,
+        bodies: Bodies,
         clock: Clock,
         limits: LimitSettings,
         quota: Quota,
@@ -113,12 +119,17 @@ class RequestFlow:
     ) -> None:
         self._host = host
         self._ledger = ledger
+        self._bodies = bodies
         self._clock = clock
         self._limits = limits
         self._quota = quota
         self._most_engines = most_engines
         self._work = RequestWork(
-            ledger=ledger, clock=clock, quota=quota, wait_s=queue_timeout_s
+            ledger=ledger,
+            bodies=bodies,
+            clock=clock,
+            quota=quota,
+            wait_s=queue_timeout_s,
         )
         self._refusals = Refusals(ledger=ledger, clock=clock, meter=meter)
         self._meter = meter
@@ -198,6 +209,7 @@ class RequestFlow:
             RateLimitError, OverloadedError: Step 6, now that all is counted.
             DeadlineError: The request's time is over.
             EngineUnavailableError: Step 6, the model's process is down.
+            BodiesUnavailableError: What was asked is to be captured and cannot be.
             AuditUnavailableError: Step 7, or the refusal could not be recorded.
         """
         progress = entered.progress
@@ -326,6 +338,11 @@ class RequestFlow:
                 request=reserved.request,
                 salts=(token_bytes(SALT_BYTES), token_bytes(SALT_BYTES)),
             )
+            body = progress.captured.request_body(
+                team=entered.hold.team, request_id=progress.request_id
+            )
+            if body is not None:
+                await self._bodies.keep(body)
         draft = request_draft(
             progress,
             request=reserved.request,
@@ -379,6 +396,7 @@ class RequestFlow:
             OverloadedError: The request waited longer than the queue allows.
             DeadlineError: Its time is over; earlier pieces are valid.
             EngineUnavailableError: The engine died; earlier pieces are valid.
+            BodiesUnavailableError: The answer is to be captured and cannot be.
             AuditUnavailableError: Step 9 failed; the last piece is withheld.
         """
         return self._work.carry(admitted, admitted.model.engine.generate)

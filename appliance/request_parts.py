@@ -5,6 +5,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Generic, Protocol
 
+from appliance.bodies.vault import Body
 from appliance.engine.embedding import ModelEngine
 from appliance.engine.port import Ticket
 from appliance.identity.keys import Caller
@@ -100,6 +101,13 @@ class Ledger(Protocol):
 
     def submit(self, draft: Draft) -> "Future[Receipt]":
         """Have the record made durable with the next ones, and wait for nothing."""
+
+
+class Bodies(Protocol):
+    """Where a flow keeps the texts that a team has captured."""
+
+    async def keep(self, body: Body) -> None:
+        """Return once the body is durable; raises BodiesUnavailableError."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

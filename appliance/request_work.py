@@ -12,11 +12,15 @@ from typing import Any, TypeVar
 from appliance.clock import Clock
 from appliance.engine.embedding import Vectors
 from appliance.engine.port import Piece, Ticket
-from appliance.errors import AuditUnavailableError, EngineUnavailableError
+from appliance.errors import (
+    AuditUnavailableError,
+    BodiesUnavailableError,
+    EngineUnavailableError,
+)
 from appliance.ledger.events import Draft
 from appliance.quota.moment import Moment
 from appliance.quota.quota import Quota
-from appliance.request_parts import Admitted, Entered, Ledger
+from appliance.request_parts import Admitted, Bodies, Entered, Ledger
 from appliance.request_time import Cutoff, Turns, too_late
 from bundleformat.errors import Error
 
@@ -29,15 +33,23 @@ class RequestWork:
 
     Args:
         ledger: Where outcomes are recorded.
+        bodies: Where captured answers are kept.
         clock: Tells both times.
         quota: What requests hold.
         wait_s: How long a request may wait for its team's turn.
     """
 
     def __init__(
-        self, *, ledger: Ledger, clock: Clock, quota: Quota, wait_s: float
+        self,
+        *,
+        ledger: Ledger,
+        bodies: Bodies,
+        clock: Clock,
+        quota: Quota,
+        wait_s: float,
     ) -> None:
         self._ledger = ledger
+        self._bodies = bodies
         self._clock = clock
         self._quota = quota
         self._turns = Turns(wait_s=wait_s)
@@ -53,6 +65,7 @@ class RequestWork:
             OverloadedError: The request waited longer than the queue allows.
             DeadlineError: Its time is over; what was yielded is valid.
             EngineUnavailableError: The engine died; what was yielded is valid.
+            BodiesUnavailableError: The answer is to be captured and cannot be.
             AuditUnavailableError: The outcome could not be recorded.
         """
         ending = admitted.ending
@@ -66,6 +79,7 @@ class RequestWork:
                     ending.note(part)
                     if part.usage is not None:
                         # 9. llm.response is durable
+                        await self._keep_answer(admitted)
                         await self._end(admitted, ending.finished(part))
                     # 10. the last piece leaves
                     yield part
@@ -75,6 +89,7 @@ class RequestWork:
             raise
         except Error as error:
             usage = await engine.cancel(admitted.ticket.request_id)
+            await self._keep_what_came(admitted)
             await self._end(admitted, ending.failed(error, usage))
             raise
         finally:
@@ -85,6 +100,7 @@ class RequestWork:
     async def abandon(self, admitted: Admitted[Any]) -> None:
         """Cancel in the engine, then record that the caller went away."""
         usage = await admitted.model.engine.cancel(admitted.ticket.request_id)
+        await self._keep_what_came(admitted)
         await self._end(admitted, admitted.ending.cancelled(usage))
 
     def leave(self, entered: Entered, *, used_tokens: int = 0) -> None:
@@ -107,6 +123,24 @@ class RequestWork:
             request_id=admitted.ticket.request_id,
             left_s=lambda: self.left_s(admitted.entered),
         )
+
+    async def _keep_answer(self, admitted: Admitted[Any]) -> None:
+        """Return when the answer, as far as it is captured, is durable."""
+        captured = admitted.entered.progress.captured
+        body = captured and captured.response_body(
+            team=admitted.entered.hold.team, request_id=admitted.ticket.request_id
+        )
+        if body:
+            await self._bodies.keep(body)
+
+    async def _keep_what_came(self, admitted: Admitted[Any]) -> None:
+        """Keep an answer that ended early; that it ended is recorded in any case."""
+        try:
+            await self._keep_answer(admitted)
+        except BodiesUnavailableError:
+            captured = admitted.entered.progress.captured
+            if captured is not None:
+                captured.lose_response()
 
     async def _end(self, admitted: Admitted[Any], draft: Draft) -> None:
         admitted.ending.recorded = True

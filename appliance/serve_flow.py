@@ -25,8 +25,10 @@ import socket
 from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 
+from appliance.body_flow import sweep_bodies
 from appliance.compose import (
     application,
+    body_keeper,
     ledger_writer,
     live_host,
     new_meter,
@@ -83,6 +85,9 @@ def serve(
             refuse_network()
             # 4. recover
             aborted = _recover(host) if host.guard.begin() is None else None
+            if aborted is not None:
+                # Never beside a halted ledger: what is missing there may come back.
+                sweep_bodies(host)
             asyncio.run(_serve(host, listener, aborted=aborted, on_ready=on_ready))
 
 
@@ -113,6 +118,7 @@ async def _serve(
 ) -> None:
     started_ns = host.clock.monotonic_ns()
     ledger = ledger_writer(host)
+    bodies = body_keeper(host)
     live = live_host(host, ledger=ledger)
     feed = siem_feed(host, ledger=ledger)
     opening = Opening(host, live=live, ledger=ledger, aborted=aborted)
@@ -124,7 +130,7 @@ async def _serve(
         await opening.record()
         # 6. serve
         meter = new_meter()
-        flow = request_flow(host, live=live, ledger=ledger, meter=meter)
+        flow = request_flow(host, live=live, ledger=ledger, bodies=bodies, meter=meter)
         app = application(
             host, flow=flow, live=live, ledger=ledger, meter=meter, feed=feed
         )
@@ -154,6 +160,7 @@ async def _serve(
             await ledger.append(stopped)
     finally:
         await live.close()
+        await asyncio.to_thread(bodies.close)
         if feed is not None:
             await asyncio.to_thread(feed.close)
         await asyncio.to_thread(ledger.close)

@@ -31,7 +31,7 @@ Priority = Literal["priority", "interactive", "batch"]
 """How urgent a team's requests may be at most, the most urgent first."""
 
 
-Capture = Literal["metadata", "digest"]
+Capture = Literal["metadata", "digest", "full"]
 """How much of prompts and answers is captured, the least first."""
 
 

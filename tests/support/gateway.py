@@ -10,8 +10,13 @@ from typing import Any
 from appliance.api.app import build_app
 from appliance.api.doorman import Front
 from appliance.api.metrics import Metrics
+from appliance.bodies.vault import Body
 from appliance.compose import core_files
-from appliance.errors import AuditUnavailableError, AuthenticationError
+from appliance.errors import (
+    AuditUnavailableError,
+    AuthenticationError,
+    BodiesUnavailableError,
+)
 from appliance.identity.keys import Caller
 from appliance.ledger.append import Receipt
 from appliance.ledger.events import Draft, encode_record
@@ -22,7 +27,7 @@ from appliance.policy.facts import ModelFacts, SiteFacts
 from appliance.quota.moment import Moment
 from appliance.quota.quota import Quota
 from appliance.request_flow import RequestFlow
-from appliance.request_parts import HostView, ServedModel
+from appliance.request_parts import Bodies, HostView, ServedModel
 from appliance.settings import Settings
 from tests.support.fake_engine import FakeEngine
 
@@ -102,6 +107,19 @@ class MemoryLedger:
 
 
 @dataclass
+class MemoryBodies:
+    """Keeps bodies in memory; fails on a part when told to."""
+
+    kept: list[Body] = field(default_factory=list)
+    fails_on: str = ""
+
+    async def keep(self, body: Body) -> None:
+        if body.part == self.fails_on:
+            raise BodiesUnavailableError("a body cannot be kept")
+        self.kept.append(body)
+
+
+@dataclass
 class FakeHost:
     """One team, one model."""
 
@@ -143,10 +161,12 @@ def gateway(
     settings: Settings | None = None,
     caller: Caller = CALLER,
     used_today: int = 0,
+    bodies: Bodies | None = None,
 ) -> Gateway:
     """Build one, with the shipped core policies."""
     engine = engine or FakeEngine()
     ledger = MemoryLedger()
+    bodies = bodies or MemoryBodies()
     view = HostView(
         models={
             model.name: ServedModel(
@@ -170,6 +190,7 @@ def gateway(
     flow = RequestFlow(
         host=host,
         ledger=ledger,
+        bodies=bodies,
         clock=clock,
         limits=settings.limits,
         quota=quota,

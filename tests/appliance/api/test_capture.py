@@ -21,7 +21,7 @@ from appliance.settings import Capture
 from tests.support.asgi import Answer, get, post
 from tests.support.fake_embedder import FakeEmbedder
 from tests.support.fake_engine import FakeEngine
-from tests.support.gateway import CALLER, KEY, Gateway, gateway
+from tests.support.gateway import CALLER, KEY, Gateway, MemoryBodies, gateway
 
 CANARY = "canary-7f2e"
 CHAT = "/v1/chat/completions"
@@ -104,6 +104,60 @@ def test_metadata_binds_nothing_and_a_caller_who_lowered_is_on_record() -> None:
     ask(lowered, capture="metadata")
     for record in lowered.ledger.records:
         assert record["body"] == {"capture": "metadata", "lowered_from": "digest"}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_full_capture_keeps_what_the_records_commit_to(*, stream: bool) -> None:
+    bodies = MemoryBodies()
+    made = made_at("full", bodies=bodies)
+    answer = ask(made, stream=stream)
+    assert answer.headers["x-capture"] == "full"
+    assert "x-request-salt" not in answer.headers
+    assert "x-response-salt" not in answer.headers
+    for kept, record in zip(bodies.kept, made.ledger.records, strict=True):
+        assert record["event"] == f"llm.{kept.part}"
+        assert record["request_id"] == kept.request_id
+        assert record["body"] == {
+            "capture": "full",
+            "commitment": committed(kept.salt.hex(), kept.data),
+            "size_bytes": len(kept.data),
+        }
+        assert CANARY not in repr(kept)
+    asked, answered = bodies.kept
+    assert asked.data == rfc8785.dumps({"messages": MESSAGES})
+    assert answered.data == "".join(PIECES).encode()
+
+
+def test_nothing_is_generated_when_what_was_asked_cannot_be_kept() -> None:
+    made = made_at("full", bodies=MemoryBodies(fails_on="request"))
+    answer = ask(made)
+    assert answer.status == 503
+    assert answer.json()["error"]["code"] == "bodies_unavailable"
+    assert made.engine.ids("generate") == ()
+    assert made.engine.open_requests == ()
+    (record,) = made.ledger.records
+    assert (record["event"], record["code"]) == ("llm.refused", "bodies-unavailable")
+
+
+def test_the_last_byte_is_withheld_when_the_answer_cannot_be_kept() -> None:
+    made = made_at("full", bodies=MemoryBodies(fails_on="response"))
+    answer = ask(made, stream=True)
+    *_, last = answer.events()
+    assert last["error"]["code"] == "bodies_unavailable"
+    assert b"[DONE]" not in answer.body
+    _, ended = made.ledger.records
+    assert (ended["outcome"], ended["error_code"]) == ("error", "bodies-unavailable")
+    # What is not kept is not committed to, as if it were.
+    assert ended["body"] == {"capture": "full"}
+
+
+def test_a_caller_may_have_a_digest_where_its_team_keeps_all() -> None:
+    bodies = MemoryBodies()
+    made = made_at("full", bodies=bodies)
+    answer = ask(made, capture="digest")
+    assert "x-request-salt" in answer.headers
+    assert bodies.kept == []
+    assert made.ledger.records[0]["body"]["lowered_from"] == "full"
 
 
 def test_vectors_are_not_captured_and_their_texts_are() -> None:

@@ -1,0 +1,271 @@
+"""``bodies.db``: prompts and answers, each encrypted, in a file apart from the ledger.
+
+A body's key lies encrypted under the key of its team and month, that one under the
+host's own in ``keys/bodies.key``. A body is named by its request and part, because
+it is durable before the record that commits to it has a number. One of which no
+record came is removed at the next start.
+Source: SQLite, "PRAGMA secure_delete", "PRAGMA synchronous".
+"""
+
+import contextlib
+import datetime as dt
+import os
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from appliance.bodies.commitment import SALT_BYTES
+from appliance.bodies.sealing import (
+    KEY_BYTES,
+    NONCE_BYTES,
+    Sealed,
+    seal,
+    unseal,
+    unwrap,
+    wrap,
+)
+from appliance.errors import HostNotReadyError
+from appliance.private_file import read_private_file, write_private_file
+from bundleformat.errors import StorageFaultError
+
+Part = Literal["request", "response"]
+"""Which of a request's two bodies."""
+
+FORMAT = 1
+"""The ``user_version`` of the file."""
+
+BUSY_TIMEOUT_S = 10.0
+"""How long one waits for another process's transaction. Unit: seconds."""
+
+_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON")
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS kek (
+    kek_id TEXT PRIMARY KEY, team TEXT NOT NULL, month TEXT NOT NULL,
+    wrapped BLOB, destroyed_ts TEXT
+) STRICT;
+CREATE TABLE IF NOT EXISTS body (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    request_id TEXT NOT NULL, part TEXT NOT NULL,
+    nonce BLOB NOT NULL, ct BLOB NOT NULL, wrapped_dek BLOB NOT NULL,
+    kek_id TEXT NOT NULL REFERENCES kek (kek_id),
+    UNIQUE (request_id, part)
+) STRICT;
+CREATE TABLE IF NOT EXISTS swept (id INTEGER PRIMARY KEY CHECK (id = 0),
+    upto INTEGER NOT NULL) STRICT;
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Body:
+    """One body in the clear; its bytes are in no ``repr``."""
+
+    team: str
+    request_id: str
+    part: Part
+    salt: bytes = field(repr=False)
+    data: bytes = field(repr=False)
+
+
+class Vault:
+    """The open file; for one thread at a time.
+
+    Args:
+        path: Where ``bodies.db`` is, or will be.
+        key_path: Where the host's own key is, or will be.
+        origin: The ledger's name; a body of another ledger does not authenticate.
+    """
+
+    def __init__(self, path: Path, *, key_path: Path, origin: str) -> None:
+        """Open the file, and create it and its key if neither is there.
+
+        Raises:
+            HostNotReadyError: The key is missing or may be read by others, or the
+                file is another release's.
+            StorageFaultError: The disk refused.
+        """
+        self._path = path
+        self._origin = origin
+        self._root = _root_key(key_path, new=not path.exists())
+        with self._faults():
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600))
+            self._connection = sqlite3.connect(
+                path,
+                timeout=BUSY_TIMEOUT_S,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            for pragma in _PRAGMAS:
+                self._connection.execute(f"PRAGMA {pragma}")
+            self._prepare()
+
+    def put(self, bodies: Sequence[Body], *, now: dt.datetime) -> None:
+        """Make ``bodies`` durable, all or none; one that is there is replaced.
+
+        Raises:
+            StorageFaultError: The disk refused.
+            DigestMismatchError: A team's key does not authenticate.
+        """
+        month = now.astimezone(dt.UTC).strftime("%Y-%m")
+        with self._transaction():
+            keys = {team: self._kek(team, month) for team in {b.team for b in bodies}}
+            for body in bodies:
+                kek_id, kek = keys[body.team]
+                sealed = seal(
+                    body.salt + body.data,
+                    kek=kek,
+                    context=self._context(body.request_id, body.part),
+                    dek=secrets.token_bytes(KEY_BYTES),
+                    nonces=(
+                        secrets.token_bytes(NONCE_BYTES),
+                        secrets.token_bytes(NONCE_BYTES),
+                    ),
+                )
+                self._connection.execute(
+                    "INSERT OR REPLACE INTO body "
+                    "(request_id, part, nonce, ct, wrapped_dek, kek_id) "
+                    "VALUES (?, ?, ?, ?, ?, ?)",
+                    (
+                        body.request_id,
+                        body.part,
+                        sealed.nonce,
+                        sealed.ct,
+                        sealed.wrapped_dek,
+                        kek_id,
+                    ),
+                )
+
+    def get(self, request_id: str, part: Part) -> Body | None:
+        """Return a body in the clear, or None if it is not or no longer here.
+
+        Raises:
+            DigestMismatchError: It, its key or what it belongs to was changed.
+            StorageFaultError: The file cannot be read.
+        """
+        with self._faults():
+            row = self._connection.execute(
+                "SELECT nonce, ct, wrapped_dek, kek_id, team, month, wrapped "
+                "FROM body JOIN kek USING (kek_id) WHERE request_id = ? AND part = ?",
+                (request_id, part),
+            ).fetchone()
+        if row is None or row[6] is None:
+            return None
+        nonce, ct, wrapped_dek, kek_id, team, month, wrapped = row
+        kek = unwrap(
+            wrapped, under=self._root, context=self._kek_context(kek_id, team, month)
+        )
+        plain = unseal(
+            Sealed(nonce=nonce, ct=ct, wrapped_dek=wrapped_dek),
+            kek=kek,
+            context=self._context(request_id, part),
+        )
+        return Body(
+            team=team,
+            request_id=request_id,
+            part=part,
+            salt=plain[:SALT_BYTES],
+            data=plain[SALT_BYTES:],
+        )
+
+    def sweep(self, is_recorded: Callable[[str, Part], bool]) -> int:
+        """Remove every body whose record never came, and return how many there were.
+
+        Those that an earlier call looked at are not looked at again. The caller
+        MUST know that nobody is adding any.
+
+        Raises:
+            StorageFaultError: The disk refused.
+        """
+        with self._transaction():
+            rows = self._connection.execute(
+                "SELECT id, request_id, part FROM body "
+                "WHERE id > (SELECT coalesce(max(upto), 0) FROM swept) ORDER BY id"
+            ).fetchall()
+            lost = [(id_,) for id_, name, part in rows if not is_recorded(name, part)]
+            self._connection.executemany("DELETE FROM body WHERE id = ?", lost)
+            if rows:
+                self._connection.execute(
+                    "INSERT OR REPLACE INTO swept VALUES (0, ?)", (rows[-1][0],)
+                )
+        return len(lost)
+
+    def close(self) -> None:
+        """Close the file."""
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.close()
+
+    def _prepare(self) -> None:
+        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if found not in {0, FORMAT}:
+            raise HostNotReadyError(
+                "the stored bodies have another release's format",
+                where=str(self._path),
+                expected=str(FORMAT),
+                actual=str(found),
+            )
+        if found == 0:
+            self._connection.executescript(_SCHEMA)
+            self._connection.execute(f"PRAGMA user_version = {FORMAT}")
+
+    def _kek(self, team: str, month: str) -> tuple[str, bytes]:
+        """Return the key of a team and month, and its name; a new one if need be."""
+        row = self._connection.execute(
+            "SELECT kek_id, wrapped FROM kek "
+            "WHERE team = ? AND month = ? AND wrapped IS NOT NULL",
+            (team, month),
+        ).fetchone()
+        if row is not None:
+            context = self._kek_context(row[0], team, month)
+            return row[0], unwrap(row[1], under=self._root, context=context)
+        kek_id, kek = secrets.token_hex(16), secrets.token_bytes(KEY_BYTES)
+        wrapped = wrap(
+            kek,
+            under=self._root,
+            context=self._kek_context(kek_id, team, month),
+            nonce=secrets.token_bytes(NONCE_BYTES),
+        )
+        self._connection.execute(
+            "INSERT INTO kek VALUES (?, ?, ?, ?, NULL)", (kek_id, team, month, wrapped)
+        )
+        return kek_id, kek
+
+    def _context(self, request_id: str, part: str) -> bytes:
+        named = ("sallyport/body/v1", self._origin, request_id, part)
+        return "\0".join(named).encode()
+
+    def _kek_context(self, kek_id: str, team: str, month: str) -> bytes:
+        named = ("sallyport/kek/v1", self._origin, kek_id, team, month)
+        return "\0".join(named).encode()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._faults():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise StorageFaultError(
+                "the stored bodies cannot be read or written",
+                where=str(self._path),
+                actual=getattr(error, "sqlite_errorname", type(error).__name__),
+            ) from error
+
+
+def _root_key(path: Path, *, new: bool) -> bytes:
+    if new and not path.exists():
+        write_private_file(path, secrets.token_bytes(KEY_BYTES))
+    return read_private_file(path, size_bytes=KEY_BYTES)
