@@ -74,7 +74,9 @@ class Serving:
         ticket = await engine.prepare(
             "r", tenant="red", messages=asks("go on"), sampling=SHORT
         )
-        return len([piece async for piece in engine.generate(ticket)])
+        pieces = [piece async for piece in engine.generate(ticket)]
+        assert pieces[-1].usage is not None
+        return pieces[-1].usage.completion_tokens
 
 
 @pytest.fixture(scope="module")
