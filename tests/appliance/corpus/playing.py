@@ -70,7 +70,7 @@ def refuse(host: CorpusHost, case: Case, media: Media) -> Error:
     before, length = host.standing(), host.length()
     around = tree(media[0].parent)
     with watch.opening(), pytest.raises(Error) as caught:
-        host.import_(*media, observer=Observer(on_step=watch.on_step), now=case.now)
+        host.import_(*media, observer=Observer(on_step=watch.on_step))
     error = caught.value
     assert (error.code, watch.steps[-1]) == (case.code, case.step)
     assert error.exit_status == case.status

@@ -47,14 +47,20 @@ def chosen(whole: str) -> tuple[str, Case]:
     return name, found
 
 
+@pytest.fixture(scope="module")
+def told(template: CorpusHost, tmp_path_factory: pytest.TempPathFactory) -> CorpusHost:
+    """A host on which it is today, unlike on the others: its ledger tells."""
+    return template.copy(tmp_path_factory.mktemp("told") / "home")
+
+
 @pytest.mark.parametrize("whole", CHOSEN)
 def test_the_command_refuses_it_with_its_status_and_code(
-    tried: CorpusHost, tmp_path: Path, whole: str
+    told: CorpusHost, tmp_path: Path, whole: str
 ) -> None:
     name, case = chosen(whole)
     media = media_of(name, case, tmp_path)
-    before, length = tried.standing(), tried.length()
-    done = command(tried, "bundle", "import", *map(str, media), "--json")
+    before, length = told.standing(), told.length()
+    done = command(told, "bundle", "import", *map(str, media), "--json")
     assert (done.returncode, done.stdout) == (case.status, "")
     lines = done.stderr.splitlines()
     assert all(line.isprintable() for line in lines)
@@ -63,8 +69,8 @@ def test_the_command_refuses_it_with_its_status_and_code(
     assert last["error"]["code"] == case.code
     assert is_at(last["error"]["where"], case.where)
     assert [each["step"] for each in events if each["event"] == "step"][-1] == case.step
-    assert tried.standing() == before
-    refusal = tried.records(after=length)[-1]
+    assert told.standing() == before
+    refusal = told.records(after=length)[-1]
     assert (refusal["event"], refusal["code"]) == ("bundle.refused", case.code)
 
 

@@ -46,7 +46,6 @@ def media_of(name: str, case: Case, folder: Path) -> Media:
         "expect": case.code,
         "step": case.step,
         "where": case.where,
-        "clock": case.now.isoformat(),
     }
     return lying(files, folder / "medium.mbundle")
 

@@ -1,13 +1,11 @@
 """One hostile input, and what must become of it."""
 
-import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from appliance.import_host import Step
-from tests.support.publisher import NOW
 from tests.vectors.bundles.estate import Files, bundle
 from tests.vectors.bundles.forms import write_folder
 
@@ -59,7 +57,6 @@ class Case:
             committed as a vector.
         data: The bytes of a medium that is one file, if it is committed as it is.
         swap: What changes on the medium meanwhile.
-        now: What the host's clock shows.
         fault: What looked at it died of it: a fault of the host, on record as such.
         slow: It takes seconds.
     """
@@ -72,7 +69,6 @@ class Case:
     files: Callable[[], Files] | None = None
     data: Callable[[], bytes] | None = None
     swap: Swap | None = None
-    now: dt.datetime = NOW
     fault: bool = False
     slow: bool = False
 
@@ -89,7 +85,6 @@ def of_files(
     files: Callable[[], Files],
     *,
     step: Step = Step.VERIFY,
-    now: dt.datetime = NOW,
 ) -> Case:
     """Return the case of files that can lie on any medium."""
     return Case(
@@ -99,7 +94,6 @@ def of_files(
         where=where,
         make=lambda folder: (write_folder(files(), folder / "medium"),),
         files=files,
-        now=now,
     )
 
 

@@ -12,11 +12,9 @@
 
 It says how the bundle differs from the good one in ``accept/bundle``: files that are
 not there, and files that are there instead or besides. Their bytes follow the first
-empty line in the same order, each with a line end after it. A ``clock`` is named
-where it is not the usual one.
+empty line in the same order, each with a line end after it.
 """
 
-from tests.support.publisher import NOW
 from tests.vectors.bundles.case import Case
 from tests.vectors.bundles.estate import Files, bundle
 
@@ -29,7 +27,6 @@ def encode(case: Case, files: Files) -> bytes:
         f"expect: {case.code}",
         f"step: {case.step}",
         f"where: {case.where}",
-        *([] if case.now == NOW else [f"clock: {case.now.isoformat()}"]),
         *(f"without: {path}" for path in good if path not in files),
         *(f"file: {path} {len(data)}" for path, data in changed.items()),
     ]
@@ -40,7 +37,7 @@ def encode(case: Case, files: Files) -> bytes:
 def decode(data: bytes) -> tuple[dict[str, str], Files]:
     """Return what a file expects, and the files of its medium."""
     head, _, rest = data.partition(b"\n\n")
-    expected = {"clock": NOW.isoformat()}
+    expected: dict[str, str] = {}
     files = bundle()
     for line in head.decode().splitlines():
         key, _, value = line.partition(": ")
