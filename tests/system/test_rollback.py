@@ -45,5 +45,9 @@ def test_a_running_server_follows_what_an_operator_takes_back(host: RealHost) ->
     assert host.stop() == 0
     host.start()
     assert models(host) == ["demo"]
-    assert [record["event"] for record in host.records()][-2:-1] == ["server.stopped"]
+    assert [record["event"] for record in host.records()][-3:] == [
+        "server.stopped",
+        "key.rotate",
+        "server.started",
+    ]
     assert host.records("llm.request")[-1]["model"]["generation"] == 1
