@@ -99,7 +99,10 @@ class EngineSettings(_Section):
     ] = 512
     step_ms: Annotated[
         Count,
-        Field(description="milliseconds a step may take while answers are written"),
+        Field(
+            description="milliseconds a step should take while answers are written; "
+            "answers that take as long alone, and prompts beside them, go past it"
+        ),
     ] = 150
     spare_sequences: Annotated[
         int,
