@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from appliance.audit_formats.derive import Format, derive
 from appliance.audit_media.iso_image import find_xorriso, write_iso
-from appliance.audit_media.new_file import publish, scratch_beside
+from appliance.audit_media.new_file import publish
 from appliance.audit_media.tar_file import write_tar
 from appliance.host import OpenHost, tool_name
 from appliance.ledger.consistency import consistency_file, held_checkpoint
@@ -28,6 +28,7 @@ from appliance.ledger.out_folder import check_place, partial_folder, write_new
 from appliance.ledger.places import place_from, place_to, proof_wishes
 from appliance.ledger.rotation import key_chain
 from appliance.ledger.selection import Selection
+from appliance.scratch import scratch_beside
 from bundleformat.errors import UsageError
 
 

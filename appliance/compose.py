@@ -66,6 +66,7 @@ def open_host(root: Path | None = None, *, clock: Clock | None = None) -> OpenHo
     """
     home = Home(home_folder(root))
     home.check_folders()
+    clock = clock or SystemClock()
     settings = read_settings(home.root)
     database = open_database(home.database)
     rolled_back: RollbackError | None = None
@@ -82,7 +83,7 @@ def open_host(root: Path | None = None, *, clock: Clock | None = None) -> OpenHo
     host = OpenHost(
         home=home,
         settings=settings,
-        clock=clock or SystemClock(),
+        clock=clock,
         database=database,
         log=log,
         keys=keys,
@@ -92,7 +93,7 @@ def open_host(root: Path | None = None, *, clock: Clock | None = None) -> OpenHo
             settings.ledger,
             database=database,
             signing=Signing(log=log, keys=keys),
-            clock=clock or SystemClock(),
+            clock=clock,
         ),
     )
     # What is wrong with the ledger halts it; whoever appends is told so.

@@ -4,15 +4,14 @@ Nothing that exists is ever written into or over.
 """
 
 import os
-import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from appliance.durable import sync_folder
-from bundleformat.errors import ConflictError, MissingError, StorageFaultError
+from appliance.scratch import scratch_beside
+from bundleformat.errors import ConflictError, MissingError
 
 
 def check_place(folder: Path) -> None:
@@ -43,22 +42,11 @@ def partial_folder(folder: Path) -> Iterator[Path]:
         StorageFaultError: The disk refused, here or within the ``with`` block.
     """
     final = folder.absolute()
-    partial = final.with_name(f".{final.name}.{secrets.token_hex(4)}.partial")
-    try:
-        partial.mkdir(mode=0o700)
-        try:
-            yield partial
-            sync_folder(partial)
-            partial.rename(final)
-            sync_folder(final.parent)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    except OSError as error:
-        raise StorageFaultError(
-            "the export cannot be written",
-            where=str(folder),
-            actual=str(error.strerror),
-        ) from error
+    with scratch_beside(folder) as partial:
+        yield partial
+        sync_folder(partial)
+        partial.rename(final)
+        sync_folder(final.parent)
 
 
 @contextmanager

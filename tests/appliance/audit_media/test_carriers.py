@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from appliance.audit_media.iso_image import find_xorriso, write_iso
-from appliance.audit_media.new_file import publish, scratch_beside
+from appliance.audit_media.new_file import publish
 from appliance.audit_media.tar_file import write_tar
+from appliance.scratch import scratch_beside
 from bundleformat.errors import MissingError, StorageFaultError
 from bundleformat.iso9660 import IsoImage
 from bundleformat.paths import ArchivePath
