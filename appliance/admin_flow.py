@@ -17,7 +17,7 @@ from appliance.identity.keys import KeyEntry, NewKey
 from appliance.identity.teams import Team
 from appliance.identity.terms import ALL_DEFAULT, Terms
 from appliance.intake import trust_state
-from appliance.ledger.events import Draft, Event, Outcome
+from appliance.ledger.records.events import Draft, Event, Outcome
 from bundleformat.errors import MissingError
 from bundleformat.site_certificate import SiteCertificate
 

@@ -20,14 +20,14 @@ from appliance.audit_media.iso_image import find_xorriso, write_iso
 from appliance.audit_media.new_file import publish
 from appliance.audit_media.tar_file import write_tar
 from appliance.host import OpenHost, tool_name
-from appliance.ledger.consistency import consistency_file, held_checkpoint
-from appliance.ledger.events import Event
-from appliance.ledger.export import Derive, Export, Wishes, export
-from appliance.ledger.head import read_note, read_verified_head
-from appliance.ledger.out_folder import check_place, partial_folder, write_new
-from appliance.ledger.places import place_from, place_to, proof_wishes
-from appliance.ledger.rotation import key_chain
-from appliance.ledger.selection import Selection
+from appliance.ledger.exports.export import Derive, Export, Wishes, export
+from appliance.ledger.exports.out_folder import check_place, partial_folder, write_new
+from appliance.ledger.exports.places import place_from, place_to, proof_wishes
+from appliance.ledger.exports.selection import Selection
+from appliance.ledger.log.consistency import consistency_file, held_checkpoint
+from appliance.ledger.log.head import read_note, read_verified_head
+from appliance.ledger.log.rotation import key_chain
+from appliance.ledger.records.events import Event
 from appliance.scratch import scratch_beside
 from bundleformat.errors import UsageError
 

@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from appliance.host import OpenHost, tool_name
-from appliance.ledger.catalogue import Event, Outcome
-from appliance.ledger.events import Draft
-from appliance.ledger.head import read_verified_head
-from appliance.ledger.search import (
+from appliance.ledger.log.head import read_verified_head
+from appliance.ledger.log.search import (
     Filter,
     FoundRecord,
     count_by_event,
     count_records,
     find_records,
 )
+from appliance.ledger.records.catalogue import Event, Outcome
+from appliance.ledger.records.events import Draft
 from bundleformat.errors import MissingError
 
 LOGIN_UID: Final = Path("/proc/self/loginuid")

@@ -5,7 +5,7 @@ from sqlalchemy import select
 from appliance.bodies.vault import Part, Vault
 from appliance.db.tables import RecordRow
 from appliance.host import OpenHost
-from appliance.ledger.events import Event
+from appliance.ledger.records.events import Event
 
 OF_PART = {"request": Event.LLM_REQUEST, "response": Event.LLM_RESPONSE}
 """The event whose record commits to a part."""

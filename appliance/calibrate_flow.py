@@ -21,7 +21,7 @@ from appliance.engine.planning.measured import (
 )
 from appliance.engine.planning.orders import allowed, load_order, margins
 from appliance.engine.planning.planner import Planner
-from appliance.import_host import ImportHost
+from appliance.import_steps.host import ImportHost
 from appliance.registry.calibrations import calibrations, keep_calibration
 from appliance.settings import EngineSettings
 from bundleformat.errors import DigestMismatchError

@@ -20,9 +20,9 @@ from appliance.errors import HostNotReadyError
 from appliance.home import PEPPER_BYTES, Home
 from appliance.host import tool_name
 from appliance.intake import trust_state
-from appliance.ledger.append import append
-from appliance.ledger.commission import commission, open_ledger, read_identity
-from appliance.ledger.events import Draft, Event, Outcome
+from appliance.ledger.log.append import append
+from appliance.ledger.log.commission import commission, open_ledger, read_identity
+from appliance.ledger.records.events import Draft, Event, Outcome
 from appliance.private_file import read_private_file, write_private_file
 from bundleformat.errors import ConflictError, RollbackError, StorageFaultError
 from bundleformat.trust import RootFacts, check_root, initial_state

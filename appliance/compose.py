@@ -23,16 +23,16 @@ from appliance.engine.supervisor import EngineSupervisor
 from appliance.environments.install import EnvironmentInstaller
 from appliance.home import PEPPER_BYTES, Home
 from appliance.host import OpenHost
-from appliance.import_host import ImportHost
-from appliance.ledger.ballast import Ballast
-from appliance.ledger.commission import open_ledger, read_identity
-from appliance.ledger.events import Draft
-from appliance.ledger.guard import LedgerGuard, State
-from appliance.ledger.halting import Signing
-from appliance.ledger.head import LogIdentity
-from appliance.ledger.head_copy import HeadCopy
-from appliance.ledger.keys import LedgerKeys
-from appliance.ledger.usage import tokens_by_team
+from appliance.import_steps.host import ImportHost
+from appliance.ledger.log.commission import open_ledger, read_identity
+from appliance.ledger.log.head import LogIdentity
+from appliance.ledger.log.keys import LedgerKeys
+from appliance.ledger.records.events import Draft
+from appliance.ledger.records.usage import tokens_by_team
+from appliance.ledger.watch.ballast import Ballast
+from appliance.ledger.watch.guard import LedgerGuard, State
+from appliance.ledger.watch.halting import Signing
+from appliance.ledger.watch.head_copy import HeadCopy
 from appliance.ledger.writer import LedgerWriter
 from appliance.policy.compile import CoreFiles, check_policies
 from appliance.private_file import read_private_file
@@ -48,7 +48,7 @@ from bundleformat.errors import RollbackError
 
 if TYPE_CHECKING:
     from appliance.api.doorman import Front
-    from appliance.live_host import LiveHost
+    from appliance.live.host import LiveHost
     from appliance.metrics.meter import Meter
     from appliance.request_flow import RequestFlow
     from appliance.siem.feed import Feed
@@ -175,7 +175,7 @@ async def _load_once(paths: tuple[Path, ...], settings: EngineSettings) -> None:
 
 def live_host(host: OpenHost, *, ledger: LedgerWriter) -> "LiveHost":
     """Return what serves requests of ``host``; its engines are not started yet."""
-    from appliance.live_host import LiveHost  # noqa: PLC0415 - see ``application``
+    from appliance.live.host import LiveHost  # noqa: PLC0415 - see ``application``
 
     planner = Planner(margins(host.settings.engine))
     return LiveHost(
@@ -217,7 +217,7 @@ def request_flow(
     from appliance.quota.moment import Moment  # noqa: PLC0415
     from appliance.quota.quota import Quota  # noqa: PLC0415
     from appliance.request_flow import RequestFlow  # noqa: PLC0415
-    from appliance.request_meter import MeteredLedger  # noqa: PLC0415
+    from appliance.request_steps.meter import MeteredLedger  # noqa: PLC0415
 
     now = host.clock.now()
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)

@@ -9,8 +9,8 @@ from appliance.audit_formats.derive import Format, read_records
 from appliance.evidence.frameworks import check_names
 from appliance.evidence.pack import Place, as_csv, as_html, as_json, see, table
 from appliance.host import OpenHost, tool_name
-from appliance.ledger.catalogue import CATALOGUE
-from appliance.ledger.export import Export
+from appliance.ledger.exports.export import Export
+from appliance.ledger.records.catalogue import CATALOGUE
 
 EVENTS = "events.json"
 """The file that lists every kind of record of this release."""

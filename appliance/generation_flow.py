@@ -24,12 +24,12 @@ from tuf.api.metadata import Targets
 
 from appliance.db.session import database_faults, reader
 from appliance.environments.place import environment_folder, is_installed
-from appliance.import_host import ImportHost
+from appliance.import_steps.host import ImportHost
 from appliance.import_steps.policies import policies_after
 from appliance.intake import trust_state
 from appliance.intake.lock import hold_import_lock
-from appliance.ledger.events import Draft, Event, Outcome
-from appliance.ledger.receipt import import_of
+from appliance.ledger.exports.receipt import import_of
+from appliance.ledger.records.events import Draft, Event, Outcome
 from appliance.registry import catalogue, generations
 from appliance.registry.catalogue import Generation, Reason
 from bundleformat.errors import MissingError, SignatureError

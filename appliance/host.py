@@ -11,11 +11,11 @@ from sqlalchemy import Connection, Engine
 from appliance.clock import Clock
 from appliance.db.session import database_faults, reader
 from appliance.home import Home
-from appliance.ledger.append import Receipt, append
-from appliance.ledger.events import Draft
-from appliance.ledger.guard import LedgerGuard
-from appliance.ledger.head import LogIdentity
-from appliance.ledger.keys import LedgerKeys
+from appliance.ledger.log.append import Receipt, append
+from appliance.ledger.log.head import LogIdentity
+from appliance.ledger.log.keys import LedgerKeys
+from appliance.ledger.records.events import Draft
+from appliance.ledger.watch.guard import LedgerGuard
 from appliance.settings import Settings
 
 

@@ -43,9 +43,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from appliance import import_records as records
 from appliance.errors import AuditUnavailableError
-from appliance.import_host import (
+from appliance.import_steps import activation, examination, policies, records, trusting
+from appliance.import_steps.copying import Copying
+from appliance.import_steps.host import (
     Asked,
     Copied,
     Copies,
@@ -55,16 +56,14 @@ from appliance.import_host import (
     Observer,
     Step,
 )
-from appliance.import_records import Receipt
-from appliance.import_steps import activation, examination, policies, trusting
-from appliance.import_steps.copying import Copying
 from appliance.import_steps.media import opened
 from appliance.import_steps.preflight import preflight
+from appliance.import_steps.records import Receipt
 from appliance.intake.lock import hold_import_lock
 from appliance.intake.staging import Staging
 from appliance.intake.trust_state import ChannelTrust
-from appliance.ledger.events import Draft, Outcome
-from appliance.ledger.fields import JSON
+from appliance.ledger.records.events import Draft, Outcome
+from appliance.ledger.records.fields import JSON
 from bundleformat.digest import sha256_of
 from bundleformat.errors import (
     ConflictError,

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from appliance.import_host import (
+from appliance.import_steps import policies, trusting
+from appliance.import_steps.coverage import verify_present
+from appliance.import_steps.host import (
     Asked,
     ImportHost,
     ImportPlan,
@@ -13,8 +15,6 @@ from appliance.import_host import (
     Step,
     Verified,
 )
-from appliance.import_steps import policies, trusting
-from appliance.import_steps.coverage import verify_present
 from appliance.import_steps.media import opened
 from appliance.import_steps.preflight import preflight
 from appliance.intake.lock import hold_import_lock

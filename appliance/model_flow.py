@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from appliance.db.session import database_faults, reader
-from appliance.import_host import ImportHost
+from appliance.import_steps.host import ImportHost
 from appliance.intake.lock import hold_import_lock
-from appliance.ledger.events import Draft, Event, Outcome
-from appliance.ledger.fields import JSON
+from appliance.ledger.records.events import Draft, Event, Outcome
+from appliance.ledger.records.fields import JSON
 from appliance.registry import catalogue, generations, taken_out
 from appliance.registry.catalogue import ActiveModel, StoredFile
 from appliance.taken_out_flow import put_back_draft

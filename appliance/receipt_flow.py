@@ -4,9 +4,9 @@ from pathlib import Path
 
 from appliance.db.session import database_faults
 from appliance.host import OpenHost, tool_name
-from appliance.ledger import receipt, receipt_export
-from appliance.ledger.receipt import ReceiptRecord
-from appliance.ledger.receipt_export import ReceiptExport, Selection
+from appliance.ledger.exports import receipt, receipt_export
+from appliance.ledger.exports.receipt import ReceiptRecord
+from appliance.ledger.exports.receipt_export import ReceiptExport, Selection
 
 
 def list_receipts(host: OpenHost, selection: Selection) -> tuple[ReceiptRecord, ...]:

@@ -18,8 +18,8 @@ from appliance.db.session import database_faults
 from appliance.errors import UnsuitableReleaseError
 from appliance.host import OpenHost
 from appliance.intake import trust_state
-from appliance.ledger.clock_watch import TOLERANCE_S
-from appliance.ledger.halt import Halt, find_halt
+from appliance.ledger.log.halt import Halt, find_halt
+from appliance.ledger.watch.clock_watch import TOLERANCE_S
 from bundleformat.errors import ConflictError
 from bundleformat.ledger_release import LedgerRelease, parse
 from bundleformat.limits import DEFAULT_LIMITS

@@ -26,14 +26,14 @@ from sqlalchemy import Connection
 
 from appliance.db.session import database_faults, reader
 from appliance.environments.place import environment_folder, is_installed
-from appliance.import_host import ImportHost, Observer, Step
-from appliance.import_records import store_repaired_draft
+from appliance.import_steps.host import ImportHost, Observer, Step
+from appliance.import_steps.records import store_repaired_draft
 from appliance.import_steps.recovery import Gathered, gather, opened_media
 from appliance.intake import preflight as checks
 from appliance.intake.environment_room import room_of
 from appliance.intake.lock import hold_import_lock
 from appliance.intake.staging import Staging
-from appliance.ledger.receipt import import_of
+from appliance.ledger.exports.receipt import import_of
 from appliance.registry import catalogue, generations
 from appliance.registry.catalogue import Generation, StoredFile
 from bundleformat.digest import Sha256

@@ -46,16 +46,15 @@ from appliance.errors import (
 )
 from appliance.identity.keys import Caller
 from appliance.identity.terms import Terms
-from appliance.model_requests import Asked, ChatRequest, EmbeddingRequest
 from appliance.policy.labels import effective_labels
 from appliance.quota.allowance import Allowance, allowance
 from appliance.quota.moment import Moment
 from appliance.quota.quota import Quota
-from appliance.refusals import Refusals
-from appliance.request_bodies import Captured
-from appliance.request_decision import decide_request
-from appliance.request_meter import Meter
-from appliance.request_parts import (
+from appliance.request_steps.bodies import Captured
+from appliance.request_steps.decision import decide_request
+from appliance.request_steps.meter import Meter
+from appliance.request_steps.model_requests import Asked, ChatRequest, EmbeddingRequest
+from appliance.request_steps.parts import (
     Admitted,
     Bodies,
     Call,
@@ -66,19 +65,20 @@ from appliance.request_parts import (
     Reserved,
     TurnedAway,
 )
-from appliance.request_records import (
+from appliance.request_steps.patience import (
+    Turnstile,
+    allowed_s,
+    in_time,
+)
+from appliance.request_steps.records import (
     Ending,
     Progress,
     receipt_headers,
     request_draft,
 )
-from appliance.request_reservation import reserve, wish
-from appliance.request_time import (
-    Turnstile,
-    allowed_s,
-    in_time,
-)
-from appliance.request_work import RequestWork
+from appliance.request_steps.refusals import Refusals
+from appliance.request_steps.reservation import reserve, wish
+from appliance.request_steps.work import RequestWork
 from appliance.settings import LimitSettings
 from bundleformat.errors import Error
 

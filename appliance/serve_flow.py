@@ -41,11 +41,11 @@ from appliance.errors import AuditUnavailableError, HostNotReadyError
 from appliance.file_lock import exclusive_lock
 from appliance.host import OpenHost, tool_name
 from appliance.http_server import StoppableServer
-from appliance.ledger.events import Draft, Event, Outcome
+from appliance.ledger.log.rotation import rotate
+from appliance.ledger.records.events import Draft, Event, Outcome
 from appliance.ledger.recover import abort_open_requests
-from appliance.ledger.rotation import rotate
 from appliance.ledger.writer import LedgerWriter
-from appliance.live_host import LiveHost
+from appliance.live.host import LiveHost
 from appliance.siem_flow import siem_feed
 from appliance.taken_out_flow import try_all_again
 

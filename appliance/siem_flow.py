@@ -11,9 +11,9 @@ from appliance.audit_formats.record import read_record
 from appliance.audit_formats.syslog import syslog_line
 from appliance.db.tables import RecordRow
 from appliance.host import OpenHost, tool_name
-from appliance.ledger.append import Receipt
-from appliance.ledger.catalogue import Event, Outcome
-from appliance.ledger.events import Draft
+from appliance.ledger.log.append import Receipt
+from appliance.ledger.records.catalogue import Event, Outcome
+from appliance.ledger.records.events import Draft
 from appliance.siem.feed import Feed
 from appliance.siem.socket_sink import Kind, SocketSink
 

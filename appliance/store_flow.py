@@ -14,10 +14,10 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from appliance.db.session import database_faults, reader
-from appliance.import_host import ImportHost
+from appliance.import_steps.host import ImportHost
 from appliance.intake.lock import hold_import_lock
-from appliance.ledger.events import Draft, Event, Outcome
-from appliance.ledger.fields import MAX_ITEMS
+from appliance.ledger.records.events import Draft, Event, Outcome
+from appliance.ledger.records.fields import MAX_ITEMS
 from appliance.registry import catalogue, generations
 from appliance.registry.collect import Surplus, find_surplus, remove_environment
 from appliance.registry.fsck import (

@@ -7,8 +7,8 @@ holds it meanwhile, so that commands can show it and take it back.
 
 from appliance.engine.pool.setbacks import TakenOut
 from appliance.host import OpenHost
-from appliance.ledger.events import Draft, Event, Outcome
-from appliance.ledger.fields import JSON
+from appliance.ledger.records.events import Draft, Event, Outcome
+from appliance.ledger.records.fields import JSON
 from appliance.registry import taken_out
 from appliance.registry.catalogue import ActiveModel, active_models
 from bundleformat.digest import Sha256

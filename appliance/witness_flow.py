@@ -21,11 +21,16 @@ from appliance.clock import Clock
 from appliance.durable import sync_folder
 from appliance.errors import HostNotReadyError, KeyChainError
 from appliance.file_lock import exclusive_lock
-from appliance.ledger import verifier
-from appliance.ledger.consistency import check_consistency
-from appliance.ledger.cosignature import Witness, cosign, new_witness, parse_witness
-from appliance.ledger.note import Checkpoint, decode_note, parse_checkpoint
-from appliance.ledger.out_folder import write_new
+from appliance.ledger.exports import verifier
+from appliance.ledger.exports.out_folder import write_new
+from appliance.ledger.log.consistency import check_consistency
+from appliance.ledger.tree.cosignature import (
+    Witness,
+    cosign,
+    new_witness,
+    parse_witness,
+)
+from appliance.ledger.tree.note import Checkpoint, decode_note, parse_checkpoint
 from appliance.private_file import read_private_file, write_private_file
 from bundleformat.errors import (
     ConflictError,

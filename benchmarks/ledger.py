@@ -16,8 +16,8 @@ from typing import cast
 
 from appliance.clock import SystemClock
 from appliance.db.session import connect
-from appliance.ledger.events import Draft, encode_record, timestamp
-from appliance.ledger.merkle import leaf_hash
+from appliance.ledger.records.events import Draft, encode_record, timestamp
+from appliance.ledger.tree.merkle import leaf_hash
 from appliance.ledger.writer import TICK_S, LedgerWriter
 from benchmarks.measure import Plan, Rounds, measure_rounds, p50
 from benchmarks.report import Figure, Result

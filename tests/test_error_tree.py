@@ -19,7 +19,7 @@ from appliance.errors import (
     RateLimitError,
     RequestRefusedError,
 )
-from appliance.ledger.events import Draft, Event, Outcome
+from appliance.ledger.records.events import Draft, Event, Outcome
 from bundleformat.errors import (
     Error,
     FaultError,

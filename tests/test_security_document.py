@@ -172,8 +172,8 @@ def test_no_setting_switches_a_limit_off(
         ("Of a rollback", "appliance/generation_flow.py"),
         ("Of a first installation", "bundler/installer/install.py"),
         ("Of a request", "appliance/request_flow.py"),
-        ("Of an export", "appliance/ledger/verifier.py"),
-        ("Of receipts", "appliance/ledger/receipt_verifier.py"),
+        ("Of an export", "appliance/ledger/exports/verifier.py"),
+        ("Of receipts", "appliance/ledger/exports/receipt_verifier.py"),
         ("Of a cosignature", "appliance/witness_flow.py"),
     ],
 )

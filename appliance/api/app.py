@@ -17,7 +17,7 @@ from appliance.api.metrics import Metrics
 from appliance.api.models import Models
 from appliance.clock import Clock
 from appliance.request_flow import RequestFlow
-from appliance.request_parts import Host
+from appliance.request_steps.parts import Host
 from appliance.settings import Settings
 
 CHAT = "/v1/chat/completions"

@@ -20,8 +20,8 @@ from appliance.api.exchange import Exchange
 from appliance.api.schemas import parse_chat_request
 from appliance.api.sse import DONE, event
 from appliance.engine.port import Piece
-from appliance.model_requests import ChatRequest
-from appliance.request_parts import Admitted
+from appliance.request_steps.model_requests import ChatRequest
+from appliance.request_steps.parts import Admitted
 from bundleformat.errors import Error
 
 

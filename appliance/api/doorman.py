@@ -13,8 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from appliance.api.errors import error_response
 from appliance.request_flow import RequestFlow
-from appliance.request_parts import Entered, Knock, TurnedAway
-from appliance.request_time import HEADER
+from appliance.request_steps.parts import Entered, Knock, TurnedAway
+from appliance.request_steps.patience import HEADER
 
 _FOUND = "sallyport.found"
 """Where in the scope the application finds what was decided."""

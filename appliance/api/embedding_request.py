@@ -11,7 +11,7 @@ from pydantic import Field
 from appliance.api.request_json import Strict, implemented, json_object, validated
 from appliance.engine.embedding import Inputs
 from appliance.errors import RequestRefusedError
-from appliance.model_requests import EmbeddingRequest
+from appliance.request_steps.model_requests import EmbeddingRequest
 from appliance.settings import ServerSettings
 
 IGNORED = frozenset({"user"})

@@ -16,8 +16,8 @@ from itertools import islice
 from appliance.api.embedding_request import parse_embedding_request
 from appliance.api.exchange import Exchange
 from appliance.engine.port import Usage
-from appliance.model_requests import EmbeddingRequest
-from appliance.request_parts import Admitted
+from appliance.request_steps.model_requests import EmbeddingRequest
+from appliance.request_steps.parts import Admitted
 from bundleformat.errors import Error
 
 WRITTEN_AT_ONCE = 2**14

@@ -17,10 +17,10 @@ from appliance.api.doorman import Doorman
 from appliance.api.errors import error_response
 from appliance.bodies.capture import HEADER
 from appliance.clock import Clock
-from appliance.model_requests import Asked
 from appliance.request_flow import RequestFlow
-from appliance.request_parts import Admitted, Call, Entered, TurnedAway
-from appliance.request_records import receipt_headers
+from appliance.request_steps.model_requests import Asked
+from appliance.request_steps.parts import Admitted, Call, Entered, TurnedAway
+from appliance.request_steps.records import receipt_headers
 from appliance.settings import Settings
 from bundleformat.errors import Error
 

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from appliance.api.credential import bearer_credential
 from appliance.api.errors import error_response
 from appliance.errors import ModelNotFoundError
-from appliance.request_parts import Host, HostView, ServedModel
+from appliance.request_steps.parts import Host, HostView, ServedModel
 from bundleformat.errors import Error
 
 

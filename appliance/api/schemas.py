@@ -13,8 +13,8 @@ from pydantic import Field
 from appliance.api.request_json import Strict, implemented, json_object, validated
 from appliance.engine.port import Message, Sampling
 from appliance.errors import RequestRefusedError, UnsupportedValueError
-from appliance.model_requests import ChatRequest
 from appliance.quota.allowance import TIERS
+from appliance.request_steps.model_requests import ChatRequest
 from appliance.settings import LimitSettings, ServerSettings, Settings
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {

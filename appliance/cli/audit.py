@@ -26,12 +26,12 @@ from appliance.cli.exports import (
 from appliance.cli.options import Json, host, read_input
 from appliance.cli.output import show
 from appliance.errors import KeyChainError
-from appliance.ledger import status as ledger_status
-from appliance.ledger import verifier
-from appliance.ledger.cosignature import parse_witness_key
-from appliance.ledger.receipt_header import find_record, parse_receipt
+from appliance.ledger.exports import verifier
+from appliance.ledger.exports.receipt_header import find_record, parse_receipt
+from appliance.ledger.log import status as ledger_status
+from appliance.ledger.log.rotation import Epoch, read_epochs
 from appliance.ledger.recover import fsck as check_ledger
-from appliance.ledger.rotation import Epoch, read_epochs
+from appliance.ledger.tree.cosignature import parse_witness_key
 from bundleformat.errors import (
     DigestMismatchError,
     EquivocationError,

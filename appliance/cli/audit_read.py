@@ -10,8 +10,8 @@ from appliance import audit_read_flow
 from appliance.audit_read_flow import Reading
 from appliance.cli.options import Json, host
 from appliance.cli.output import note, show, table
-from appliance.ledger.fields import REASON, SEQ
-from appliance.ledger.search import Filter
+from appliance.ledger.log.search import Filter
+from appliance.ledger.records.fields import REASON, SEQ
 from bundleformat.errors import UsageError
 
 MAX_RECORDS = 10_000

@@ -10,12 +10,12 @@ from appliance.cli.options import Json, host, read_input
 from appliance.cli.output import show
 from appliance.errors import AuditUnavailableError
 from appliance.host import OpenHost
-from appliance.ledger import status as ledger_status
-from appliance.ledger.causes import ADVICE
-from appliance.ledger.guard import State
-from appliance.ledger.halt import Halt, find_halt
-from appliance.ledger.room import Room
-from appliance.ledger.status import LedgerStatus
+from appliance.ledger.log import status as ledger_status
+from appliance.ledger.log.halt import Halt, find_halt
+from appliance.ledger.log.status import LedgerStatus
+from appliance.ledger.records.causes import ADVICE
+from appliance.ledger.watch.guard import State
+from appliance.ledger.watch.room import Room
 from appliance.release_flow import release_ledger
 from bundleformat.errors import MalformedError, RefusalError, StorageFaultError
 

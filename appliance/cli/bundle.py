@@ -20,8 +20,8 @@ from appliance.cli.options import Json, host
 from appliance.cli.output import show
 from appliance.cli.progress import watched
 from appliance.compose import import_host
-from appliance.import_host import Asked
-from appliance.ledger.fields import REASON
+from appliance.import_steps.host import Asked
+from appliance.ledger.records.fields import REASON
 from bundleformat.errors import UsageError
 from bundleformat.report import bundle_value
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from appliance.cli.output import table
-from appliance.import_host import Imported, ImportPlan, Verified
+from appliance.import_steps.host import Imported, ImportPlan, Verified
 from appliance.intake.preflight import Fit
 from bundleformat.manifest import Artifact
 from bundleformat.report import bundle_value

@@ -8,7 +8,7 @@ import typer
 
 from appliance.audit_flow import Carrier
 from appliance.audit_formats.derive import FILES, Format
-from appliance.ledger.export import Export
+from appliance.ledger.exports.export import Export
 from bundleformat.errors import UsageError
 
 Formats = Annotated[

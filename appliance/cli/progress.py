@@ -24,7 +24,7 @@ from rich.progress import (
 )
 
 from appliance.cli.output import note
-from appliance.import_host import Observer, Step
+from appliance.import_steps.host import Observer, Step
 from bundleformat.errors import VolumesMissingError
 
 EVENT_S: Final = 1.0

@@ -9,7 +9,7 @@ import typer
 from appliance import receipt_flow
 from appliance.cli.options import Json, host
 from appliance.cli.output import show, table
-from appliance.ledger.receipt_export import Selection
+from appliance.ledger.exports.receipt_export import Selection
 
 app = typer.Typer(
     help=(

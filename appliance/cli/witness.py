@@ -8,8 +8,8 @@ import typer
 from appliance.cli.options import Json, host, read_input
 from appliance.cli.output import show
 from appliance.clock import SystemClock
-from appliance.ledger.cosignature import parse_witness_key
-from appliance.ledger.cosigned import import_cosignature
+from appliance.ledger.log.cosigned import import_cosignature
+from appliance.ledger.tree.cosignature import parse_witness_key
 from appliance.witness_flow import (
     check_out,
     cosign_checkpoint,

@@ -9,8 +9,8 @@ from collections.abc import Collection
 from sqlalchemy import Connection
 
 from appliance.db.session import database_faults
-from appliance.import_host import Copies, ImportHost, Step
-from appliance.import_records import (
+from appliance.import_steps.host import Copies, ImportHost, Step
+from appliance.import_steps.records import (
     Receipt,
     expiry_draft,
     imported_draft,
@@ -20,8 +20,8 @@ from appliance.import_records import (
 )
 from appliance.intake import trust_state
 from appliance.intake.trust_state import ChannelTrust
-from appliance.ledger.events import Draft, Outcome
-from appliance.ledger.fields import JSON
+from appliance.ledger.records.events import Draft, Outcome
+from appliance.ledger.records.fields import JSON
 from appliance.registry import catalogue
 from bundleformat.digest import Sha256
 from bundleformat.errors import ConflictError, Error

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from appliance.import_host import Copied, ImportHost, ImportPlan, Observer
+from appliance.import_steps.host import Copied, ImportHost, ImportPlan, Observer
 from appliance.import_steps.media import lacking_error
 from appliance.import_steps.preflight import intact
 from appliance.import_steps.reuse import Places, find_places, sources

@@ -3,8 +3,8 @@
 from collections import Counter as Multiset
 from collections.abc import Callable
 
-from appliance.import_host import Observer, Verified
 from appliance.import_steps.copying import Counter
+from appliance.import_steps.host import Observer, Verified
 from appliance.intake.hashing import Digests, Hashers, signed_blocks
 from bundleformat.bad_chunk import naming
 from bundleformat.digest import Sha256

@@ -8,7 +8,7 @@ loaded or parsed by a privileged process of this host.
 from collections.abc import Mapping
 
 from appliance.db.session import database_faults, reader
-from appliance.import_host import Copies, ImportHost
+from appliance.import_steps.host import Copies, ImportHost
 from appliance.registry import catalogue
 from bundleformat.digest import Sha256
 from bundleformat.errors import MalformedError

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from appliance.db.session import database_faults, reader
-from appliance.import_host import ImportHost
+from appliance.import_steps.host import ImportHost
 from appliance.registry import catalogue
 from bundleformat.errors import StorageFaultError
 from bundleformat.manifest import Artifact, Manifest

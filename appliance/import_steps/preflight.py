@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from appliance.db.session import database_faults, reader
 from appliance.identity import site
-from appliance.import_host import ImportHost, ImportPlan
+from appliance.import_steps.host import ImportHost, ImportPlan
 from appliance.import_steps.media import lacking_error, wanted_volumes
 from appliance.import_steps.reuse import find_places
 from appliance.intake import preflight as checks

@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from appliance.import_host import ImportHost, Observer
 from appliance.import_steps.copying import Counter
+from appliance.import_steps.host import ImportHost, Observer
 from appliance.import_steps.reuse import find_places, sources
 from appliance.intake import preflight as checks
 from appliance.intake.copying import ArtifactCopy, Source

@@ -13,7 +13,7 @@ from functools import partial
 from typing import BinaryIO, cast
 
 from appliance.db.session import database_faults, reader
-from appliance.import_host import ImportHost
+from appliance.import_steps.host import ImportHost
 from appliance.intake.copying import Source
 from appliance.registry.generations import list_generations
 from appliance.registry.store import Store

@@ -4,7 +4,7 @@ import datetime as dt
 from pathlib import Path
 
 from appliance.db.session import database_faults, reader
-from appliance.import_host import ImportHost
+from appliance.import_steps.host import ImportHost
 from appliance.intake import trust_state
 from appliance.intake.trust_state import ChannelTrust
 from bundleformat.limits import DEFAULT_LIMITS

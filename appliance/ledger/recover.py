@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, RowMapping, select
 
 from appliance.db.tables import CheckpointRow, OpenRequestRow, RecordRow
-from appliance.ledger.append import CLOSING, Receipt, append
-from appliance.ledger.events import Draft, Event, Outcome
-from appliance.ledger.halt_check import check_halts
-from appliance.ledger.head import LogIdentity, read_verified_head
-from appliance.ledger.keys import LedgerKeys
-from appliance.ledger.merkle import Frontier, leaf_hash
-from appliance.ledger.note import Checkpoint, open_checkpoint, parse_vkey
-from appliance.ledger.rotation import Epoch, read_epochs
+from appliance.ledger.log.append import CLOSING, Receipt, append
+from appliance.ledger.log.head import LogIdentity, read_verified_head
+from appliance.ledger.log.keys import LedgerKeys
+from appliance.ledger.log.rotation import Epoch, read_epochs
+from appliance.ledger.records.events import Draft, Event, Outcome
+from appliance.ledger.tree.merkle import Frontier, leaf_hash
+from appliance.ledger.tree.note import Checkpoint, open_checkpoint, parse_vkey
+from appliance.ledger.watch.halt_check import check_halts
 from bundleformat.errors import DigestMismatchError, MissingError, SignatureError
 
 _STREAMED = {"yield_per": 1_000}

@@ -29,17 +29,17 @@ from appliance.clock import Clock
 from appliance.db.session import reader
 from appliance.db.tables import OpenRequestRow
 from appliance.errors import AuditUnavailableError
-from appliance.ledger.append import OF_A_REQUEST, Receipt, extend
-from appliance.ledger.causes import cause_of, name_of
-from appliance.ledger.events import Draft, Event, Outcome
-from appliance.ledger.guard import LedgerGuard, Standing
-from appliance.ledger.halt import halted_error
-from appliance.ledger.halt_marker import Marked
-from appliance.ledger.head import LogIdentity, read_verified_head
-from appliance.ledger.keys import LedgerKeys
-from appliance.ledger.merkle import Frontier
+from appliance.ledger.log.append import OF_A_REQUEST, Receipt, extend
+from appliance.ledger.log.halt import halted_error
+from appliance.ledger.log.halt_marker import Marked
+from appliance.ledger.log.head import LogIdentity, read_verified_head
+from appliance.ledger.log.keys import LedgerKeys
+from appliance.ledger.log.rotation import destroy_closed_keys, hand_over
+from appliance.ledger.records.causes import cause_of, name_of
+from appliance.ledger.records.events import Draft, Event, Outcome
 from appliance.ledger.recover import aborted_drafts
-from appliance.ledger.rotation import destroy_closed_keys, hand_over
+from appliance.ledger.tree.merkle import Frontier
+from appliance.ledger.watch.guard import LedgerGuard, Standing
 from bundleformat.errors import Error
 
 MAX_GROUP = 256

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.import_host import Imported
+from appliance.import_steps.host import Imported
 from bundleformat.errors import DigestMismatchError, VolumesMissingError
 from bundleformat.layout import chunk_path
 from bundleformat.limits import DEFAULT_LIMITS

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import EngineUnavailableError
-from appliance.import_host import Copies, Installed
+from appliance.import_steps.host import Copies, Installed
 from bundleformat.errors import MalformedError
 from bundleformat.manifest import Artifact, Manifest
 from tests.support.importing import Host, import_bundle, refuse

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import Connection
 
 from appliance.errors import AuditUnavailableError
-from appliance.import_host import ImportHost
-from appliance.ledger.events import Draft
+from appliance.import_steps.host import ImportHost
+from appliance.ledger.records.events import Draft
 from appliance.settings import ImportSettings
 from bundleformat.errors import DigestMismatchError, ExpiredError
 from tests.support.importing import (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import AuditUnavailableError, HostNotReadyError
-from appliance.import_host import Observer, Step
+from appliance.import_steps.host import Observer, Step
 from appliance.intake.examine import examine_model
 from appliance.intake.lock import hold_import_lock
 from appliance.registry import catalogue

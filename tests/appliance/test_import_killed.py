@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from appliance.import_host import Imported, Observer, Step
+from appliance.import_steps.host import Imported, Observer, Step
 from appliance.intake.examine import examine_model
-from appliance.ledger.events import Draft
+from appliance.ledger.records.events import Draft
 from appliance.ledger.recover import fsck
 from bundleformat.errors import StorageFaultError
 from tests.support.gguf_writer import TinyModel, write_model

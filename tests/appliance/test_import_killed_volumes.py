@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.import_host import Observer, Step
+from appliance.import_steps.host import Observer, Step
 from appliance.ledger.recover import fsck
 from bundleformat.errors import StorageFaultError, VolumesMissingError
 from tests.support.gguf_writer import TinyModel, write_model

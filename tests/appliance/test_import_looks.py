@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.import_host import Observer
+from appliance.import_steps.host import Observer
 from bundleformat.errors import (
     DigestMismatchError,
     MalformedError,

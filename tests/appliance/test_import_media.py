@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import Connection
 
 from appliance.errors import AuditUnavailableError
-from appliance.import_host import Observer, Step
-from appliance.ledger.events import Draft, Event
+from appliance.import_steps.host import Observer, Step
+from appliance.ledger.records.events import Draft, Event
 from bundleformat.errors import (
     DigestMismatchError,
     EquivocationError,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from appliance.errors import UnsuitableHostError
-from appliance.import_host import Observer, Step
+from appliance.import_steps.host import Observer, Step
 from appliance.settings import ImportSettings
 from bundleformat.errors import LimitExceededError, RefusalError, StorageFaultError
 from bundleformat.manifest import Manifest

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import AuditUnavailableError
-from appliance.import_host import Observer, Step
+from appliance.import_steps.host import Observer, Step
 from bundleformat.digest import sha256_of
 from bundleformat.errors import (
     DigestMismatchError,

@@ -11,7 +11,7 @@ from securesystemslib.signer import CryptoSigner
 from sqlalchemy import text
 from tuf.api.metadata import Root
 
-from appliance.import_host import Imported, ImportPlan, Observer, Step
+from appliance.import_steps.host import Imported, ImportPlan, Observer, Step
 from appliance.intake import trust_state
 from appliance.registry import catalogue
 from bundleformat.digest import sha256_of

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import AuditUnavailableError
-from appliance.import_host import Observer, Step
+from appliance.import_steps.host import Observer, Step
 from appliance.intake import trust_state
 from bundleformat.errors import RollbackError, SignatureError
 from tests.support.importing import Host, import_bundle, preview_import, refuse

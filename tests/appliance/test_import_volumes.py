@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.import_host import Observer, Step
+from appliance.import_steps.host import Observer, Step
 from bundleformat.errors import (
     ConflictError,
     DigestMismatchError,

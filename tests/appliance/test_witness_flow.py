@@ -15,9 +15,13 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from appliance.errors import HostNotReadyError, KeyChainError
-from appliance.ledger import verifier
-from appliance.ledger.consistency import held_checkpoint
-from appliance.ledger.cosignature import (
+from appliance.ledger.exports import verifier
+from appliance.ledger.exports.export import Wishes, export
+from appliance.ledger.exports.selection import Selection
+from appliance.ledger.log.consistency import held_checkpoint
+from appliance.ledger.log.cosigned import import_cosignature
+from appliance.ledger.recover import fsck
+from appliance.ledger.tree.cosignature import (
     Witness,
     cosign,
     new_witness,
@@ -25,11 +29,7 @@ from appliance.ledger.cosignature import (
     parse_witness,
     parse_witness_key,
 )
-from appliance.ledger.cosigned import import_cosignature
-from appliance.ledger.export import Wishes, export
-from appliance.ledger.note import Checkpoint, VerifierKey, decode_note
-from appliance.ledger.recover import fsck
-from appliance.ledger.selection import Selection
+from appliance.ledger.tree.note import Checkpoint, VerifierKey, decode_note
 from appliance.private_file import write_private_file
 from appliance.witness_flow import Cosigned, cosign_checkpoint, create_witness
 from bundleformat.errors import (

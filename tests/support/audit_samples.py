@@ -8,8 +8,8 @@ from pathlib import Path
 import rfc8785
 
 from appliance.audit_formats.record import AuditRecord, read_record
-from appliance.ledger.catalogue import CATALOGUE, Presence
-from appliance.ledger.events import Draft, Event, Outcome, encode_record
+from appliance.ledger.records.catalogue import CATALOGUE, Presence
+from appliance.ledger.records.events import Draft, Event, Outcome, encode_record
 from tests.support.ledgers import NOW, SHA, refusal, request, response
 
 ORIGIN = "test.example/0123"

@@ -16,7 +16,7 @@ from typing import Any
 from appliance import commission_flow, import_flow
 from appliance.compose import import_host, open_host
 from appliance.home import Home
-from appliance.import_host import Asked, Imported, Observer
+from appliance.import_steps.host import Asked, Imported, Observer
 from bundleformat.trust import fingerprint
 from tests.support.importing import Clock
 from tests.support.publisher import NOW

@@ -12,11 +12,11 @@ import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection
 
-from appliance.ledger.export import MANIFEST_TITLE
-from appliance.ledger.head import LogIdentity, read_open_epoch
-from appliance.ledger.keys import LedgerKeys
-from appliance.ledger.merkle import leaf_hash, tree_root
-from appliance.ledger.note import Checkpoint, sign_note
+from appliance.ledger.exports.export import MANIFEST_TITLE
+from appliance.ledger.log.head import LogIdentity, read_open_epoch
+from appliance.ledger.log.keys import LedgerKeys
+from appliance.ledger.tree.merkle import leaf_hash, tree_root
+from appliance.ledger.tree.note import Checkpoint, sign_note
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from appliance.errors import (
     BodiesUnavailableError,
 )
 from appliance.identity.keys import Caller
-from appliance.ledger.append import Receipt
-from appliance.ledger.events import Draft, encode_record
+from appliance.ledger.log.append import Receipt
+from appliance.ledger.records.events import Draft, encode_record
 from appliance.metrics.engines import EngineSample
 from appliance.metrics.meter import Meter
 from appliance.policy.compile import compile_policies
@@ -27,7 +27,7 @@ from appliance.policy.facts import ModelFacts, SiteFacts
 from appliance.quota.moment import Moment
 from appliance.quota.quota import Quota
 from appliance.request_flow import RequestFlow
-from appliance.request_parts import Bodies, HostView, ServedModel
+from appliance.request_steps.parts import Bodies, HostView, ServedModel
 from appliance.settings import Settings
 from tests.support.fake_engine import FakeEngine
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-from appliance.import_host import ImportHost
-from appliance.ledger.events import Draft, Event, Outcome
-from appliance.ledger.fields import JSON
+from appliance.import_steps.host import ImportHost
+from appliance.ledger.records.events import Draft, Event, Outcome
+from appliance.ledger.records.fields import JSON
 from appliance.registry import catalogue
 from bundleformat.digest import Sha256, sha256_of
 from bundleformat.manifest import Artifact, Chunk, Kind, Manifest, encode_manifest

@@ -17,7 +17,7 @@ from appliance.db.session import (
     open_database,
     reader,
 )
-from appliance.import_host import (
+from appliance.import_steps.host import (
     Asked,
     Copies,
     Examine,
@@ -31,11 +31,11 @@ from appliance.import_host import (
 from appliance.intake import trust_state
 from appliance.intake.examine import examine_model
 from appliance.intake.host_facts import HostFacts
-from appliance.ledger.append import append
-from appliance.ledger.commission import commission, open_ledger
-from appliance.ledger.events import Draft
-from appliance.ledger.head import LogIdentity
-from appliance.ledger.keys import LedgerKeys
+from appliance.ledger.log.append import append
+from appliance.ledger.log.commission import commission, open_ledger
+from appliance.ledger.log.head import LogIdentity
+from appliance.ledger.log.keys import LedgerKeys
+from appliance.ledger.records.events import Draft
 from appliance.registry import catalogue
 from appliance.registry.store import Store
 from bundleformat.digest import sha256_of

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from appliance.clock import SystemClock
 from appliance.db.session import open_database
-from appliance.ledger.append import Receipt
-from appliance.ledger.commission import open_ledger
+from appliance.ledger.log.append import Receipt
+from appliance.ledger.log.commission import open_ledger
 from appliance.ledger.recover import abort_open_requests
 from appliance.ledger.writer import LedgerWriter
 from tests.support.ledgers import guard_of, request, response

@@ -13,15 +13,15 @@ from appliance.clock import Clock
 from appliance.compose import ledger_guard
 from appliance.db.session import create_database, database_faults, open_database
 from appliance.home import Home
-from appliance.ledger.append import LogIdentity, Receipt, append
-from appliance.ledger.commission import commission, open_ledger
-from appliance.ledger.events import Draft, Event, Outcome
-from appliance.ledger.guard import LedgerGuard
-from appliance.ledger.halt import find_halt
-from appliance.ledger.halting import Signing
-from appliance.ledger.head import read_open_epoch
-from appliance.ledger.keys import LedgerKeys
-from appliance.ledger.rotation import rotate
+from appliance.ledger.log.append import LogIdentity, Receipt, append
+from appliance.ledger.log.commission import commission, open_ledger
+from appliance.ledger.log.halt import find_halt
+from appliance.ledger.log.head import read_open_epoch
+from appliance.ledger.log.keys import LedgerKeys
+from appliance.ledger.log.rotation import rotate
+from appliance.ledger.records.events import Draft, Event, Outcome
+from appliance.ledger.watch.guard import LedgerGuard
+from appliance.ledger.watch.halting import Signing
 from appliance.ledger.writer import LedgerWriter
 from appliance.settings import LedgerSettings
 from bundleformat.ledger_release import LedgerRelease

@@ -22,7 +22,7 @@ from appliance import admin_flow, commission_flow, import_flow
 from appliance.clock import SystemClock
 from appliance.compose import core_files, import_host, open_host
 from appliance.home import Home
-from appliance.import_host import Asked
+from appliance.import_steps.host import Asked
 from appliance.policy.classes import parse_classes
 from bundleformat import ledger_release
 from bundleformat.ledger_release import Cause, LedgerRelease

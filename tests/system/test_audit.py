@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from appliance.compose import open_host
-from appliance.ledger.note import VerifierKey
+from appliance.ledger.tree.note import VerifierKey
 from tests.support.forgery import copy_with, records_of, resign, thief_of
 from tests.support.real_host import RealHost
 from tests.system.test_api import messages

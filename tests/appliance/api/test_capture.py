@@ -15,8 +15,8 @@ from appliance.bodies.capture import LEVELS
 from appliance.bodies.commitment import CONTEXT
 from appliance.engine.embedding import Inputs
 from appliance.engine.port import Message, Sampling
-from appliance.model_requests import ChatRequest, EmbeddingRequest
-from appliance.request_bodies import request_bytes
+from appliance.request_steps.bodies import request_bytes
+from appliance.request_steps.model_requests import ChatRequest, EmbeddingRequest
 from appliance.settings import Capture
 from tests.support.asgi import Answer, get, post
 from tests.support.fake_embedder import FakeEmbedder

@@ -13,7 +13,7 @@ from appliance.errors import (
     EngineUnavailableError,
     OverloadedError,
 )
-from appliance.record_budget import BURST
+from appliance.request_steps.record_budget import BURST
 from appliance.settings import ServerSettings, Settings
 from bundleformat.errors import Error
 from tests.support.asgi import Answer, Exchange, get, post

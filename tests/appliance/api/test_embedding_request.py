@@ -9,7 +9,7 @@ import pytest
 from appliance.api.embedding_request import parse_embedding_request
 from appliance.engine.embedding import Inputs
 from appliance.errors import RequestRefusedError, UnsupportedParameterError
-from appliance.model_requests import EmbeddingRequest
+from appliance.request_steps.model_requests import EmbeddingRequest
 from appliance.settings import ServerSettings
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from appliance.errors import QueueTimeoutError
 from appliance.identity.terms import Terms
-from appliance.record_budget import TEAM_BURST
+from appliance.request_steps.record_budget import TEAM_BURST
 from appliance.settings import EngineSettings, LimitSettings, Settings
 from tests.support.asgi import Answer, Exchange, post
 from tests.support.fake_engine import FakeEngine

@@ -5,7 +5,7 @@ import base64
 
 import pytest
 
-from appliance.record_budget import BURST
+from appliance.request_steps.record_budget import BURST
 from tests.appliance.api.test_chat import AUTH, CHAT, ask
 from tests.support.asgi import get, post
 from tests.support.gateway import gateway

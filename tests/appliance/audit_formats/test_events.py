@@ -13,7 +13,7 @@ from appliance.audit_formats.ocsf import NOT_RECORDED, ocsf_event, ocsf_line
 from appliance.audit_formats.ocsf_classes import EVENTS, SUBJECTS
 from appliance.audit_formats.record import AuditRecord, read_record
 from appliance.audit_formats.syslog import MAX_SEQUENCE_ID, syslog_line
-from appliance.ledger.catalogue import Event
+from appliance.ledger.records.catalogue import Event
 from tests.support.audit_samples import ORIGIN, bare_records, records
 from tests.support.ledgers import SHA, TOOL
 

@@ -19,7 +19,7 @@ from appliance.audit_formats.survey import (
     Latencies,
     survey,
 )
-from appliance.ledger.events import Draft, Event, Outcome
+from appliance.ledger.records.events import Draft, Event, Outcome
 from tests.support.audit_samples import encoded, records, write_records
 from tests.support.ledgers import TOOL, refusal, request
 

@@ -16,8 +16,8 @@ from appliance.clock import SystemClock
 from appliance.commission_flow import initialise_trust
 from appliance.compose import open_host
 from appliance.home import Home
-from appliance.ledger import verifier
-from appliance.ledger.rotation import rotate
+from appliance.ledger.exports import verifier
+from appliance.ledger.log.rotation import rotate
 from bundleformat.trust import fingerprint
 from tests.support.forgery import copy_with, records_of
 from tests.support.publisher import make_root, new_keys

@@ -14,8 +14,8 @@ from appliance.clock import SystemClock
 from appliance.commission_flow import initialise_trust
 from appliance.compose import open_host
 from appliance.home import Home
-from appliance.ledger.merkle import leaf_hash
-from appliance.ledger.search import Filter
+from appliance.ledger.log.search import Filter
+from appliance.ledger.tree.merkle import leaf_hash
 from bundleformat.trust import fingerprint
 from tests.support.ledgers import refusal, request
 from tests.support.publisher import make_root, new_keys

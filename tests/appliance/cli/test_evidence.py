@@ -10,7 +10,7 @@ from appliance.cli import main
 from appliance.clock import SystemClock
 from appliance.commission_flow import initialise_trust
 from appliance.home import Home
-from appliance.ledger import verifier
+from appliance.ledger.exports import verifier
 from bundleformat.trust import fingerprint
 from tests.support.publisher import make_root, new_keys
 

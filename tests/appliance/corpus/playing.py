@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from appliance.import_host import Observer, Step
+from appliance.import_steps.host import Observer, Step
 from bundleformat.errors import Error
 from tests.support.corpus_host import CorpusHost, tree
 from tests.vectors.bundles.case import Case, Media, Swap

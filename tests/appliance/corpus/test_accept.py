@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.import_host import Observer, Step
+from appliance.import_steps.host import Observer, Step
 from bundleformat.digest import sha256_of
 from bundleformat.manifest import Manifest
 from tests.appliance.corpus.playing import Watch

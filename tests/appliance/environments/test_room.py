@@ -11,7 +11,7 @@ import pytest
 
 from appliance.environments.install import EnvironmentInstaller
 from appliance.environments.place import make_removable
-from appliance.import_host import ImportHost, Observer, Step
+from appliance.import_steps.host import ImportHost, Observer, Step
 from appliance.intake.environment_room import room_of
 from appliance.intake.preflight import RESERVE_BYTES, Need
 from bundleformat.digest import Sha256

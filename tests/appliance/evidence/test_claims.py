@@ -8,7 +8,7 @@ import pytest
 
 from appliance.evidence.claims import CLAIMS
 from appliance.evidence.frameworks import FRAMEWORKS, check_names
-from appliance.ledger.catalogue import Event
+from appliance.ledger.records.catalogue import Event
 from bundleformat.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[3]

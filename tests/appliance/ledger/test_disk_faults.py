@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.ledger.halt import find_halt
+from appliance.ledger.log.halt import find_halt
 from appliance.ledger.recover import abort_open_requests, fsck
 from tests.support.faults.disk import Disk, Mode, Outcome, failing_disk
 from tests.support.ledgers import Ledger, guard_of, ledger_at, ledger_in, release

@@ -11,8 +11,8 @@ from sqlalchemy import text
 
 from appliance.db.session import open_database
 from appliance.errors import AuditUnavailableError
-from appliance.ledger.commission import open_ledger
-from appliance.ledger.head import read_verified_head
+from appliance.ledger.log.commission import open_ledger
+from appliance.ledger.log.head import read_verified_head
 from appliance.ledger.recover import abort_open_requests, fsck
 from bundleformat.errors import (
     DigestMismatchError,

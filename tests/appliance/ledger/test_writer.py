@@ -18,8 +18,8 @@ from sqlalchemy.exc import OperationalError
 
 from appliance.db.session import connect
 from appliance.errors import AuditUnavailableError
-from appliance.ledger.append import Receipt
-from appliance.ledger.events import Draft, Event
+from appliance.ledger.log.append import Receipt
+from appliance.ledger.records.events import Draft, Event
 from appliance.ledger.recover import fsck
 from appliance.ledger.writer import LedgerWriter
 from tests.support.ledgers import (

@@ -14,7 +14,7 @@ from typing import Final
 from appliance import generation_flow, repair_flow, store_flow
 from appliance.environments.install import EnvironmentInstaller
 from appliance.errors import AuditUnavailableError
-from appliance.import_host import ImportHost
+from appliance.import_steps.host import ImportHost
 from appliance.registry.catalogue import Reason
 from bundleformat.errors import VolumesMissingError
 from tests.support.importing import import_bundle, open_host

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from appliance.import_host import Step
+
 from bundleformat.layout import (
     MANIFEST_PATH,
     METADATA_FOLDER,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from appliance.import_host import Step
+
 from tests.vectors.bundles.estate import Files, bundle
 from tests.vectors.bundles.forms import write_folder
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from appliance.import_host import Step
+
 from bundleformat.layout import (
     MANIFEST_PATH,
     TIMESTAMP_PATH,

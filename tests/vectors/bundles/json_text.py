@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from appliance.import_host import Step
+
 from bundleformat.layout import MANIFEST_PATH, TIMESTAMP_PATH, VOLUME_HINT_PATH
 from tests.vectors.bundles.case import LIMIT, MALFORMED, Case, of_files
 from tests.vectors.bundles.estate import Files, bundle

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from appliance.import_host import Step
+
 from bundleformat.artifact import Environment
 from bundleformat.limits import DEFAULT_LIMITS
 from bundleformat.paths import Name

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, Final
 
 from appliance.import_host import Step
+
 from bundleformat.artifact import Provenance, SigningMode
 from bundleformat.digest import sha256_of
 from tests.support.gguf_bytes import RawGguf

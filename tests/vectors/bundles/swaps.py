@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from appliance.import_host import Step
+
 from bundleformat.layout import MANIFEST_PATH, TIMESTAMP_PATH
 from tests.support.iso_bytes import iso_image
 from tests.vectors.bundles.case import (

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from appliance.import_host import Step
+
 from bundleformat.artifact import WheelSizes
 from tests.support.publish_wheels import (
     THIS_PYTHON,

@@ -1,0 +1,1 @@
+"""What leaves the host as proof: exports, receipts, and the scripts that check them."""

@@ -1,0 +1,95 @@
+"""Which records an export is to hold; pure, and a clause for the database.
+
+An export without any wish holds every record. Otherwise it holds the records that
+were asked for and, of all others, hashes: within the range one for each record, so
+that their number and places are proven; outside of it as few as the tree needs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Text, and_, cast, func, or_, select, true
+
+from appliance.db.tables import RecordRow
+from appliance.ledger.records.events import Event, token_or_digest
+from appliance.ledger.records.fields import JSON
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selection:
+    """What is asked for; None asks for nothing in particular.
+
+    Attributes:
+        first: Number of the first record of the range.
+        last: Number of its last record.
+        event: Only this event.
+        team: Only records of this team.
+        model: Only records that name this model, and those of the same requests.
+        request_id: Only records of this request.
+        listed: Whether records of the range that are not asked for are listed one
+            by one, each by its own hash.
+    """
+
+    first: int | None = None
+    last: int | None = None
+    event: str | None = None
+    team: str | None = None
+    model: str | None = None
+    request_id: str | None = None
+    listed: bool = True
+
+    @property
+    def whole(self) -> bool:
+        """Whether every record is asked for."""
+        return not self.fields()
+
+    def span(self, size: int) -> range:
+        """Return the range in a ledger of ``size`` records."""
+        last = size - 1 if self.last is None else min(self.last, size - 1)
+        return range(self.first or 0, last + 1)
+
+    def fields(self) -> Mapping[str, JSON]:
+        """Return the wishes as ``log.exported`` records them."""
+        said: dict[str, JSON] = {
+            name: None if value is None else str(value)
+            for name, value in (("first", self.first), ("last", self.last))
+        }
+        for name in ("event", "team", "model", "request_id"):
+            value = getattr(self, name)
+            said[name] = None if value is None else token_or_digest(value)
+        return {name: value for name, value in said.items() if value is not None}
+
+    def __str__(self) -> str:
+        """Return the wishes as the manifest and the verifier say them."""
+        return ", ".join(f"{name} {value}" for name, value in self.fields().items())
+
+    def clause(self, span: range) -> ColumnElement[bool]:
+        """Return what is true of the rows whose records are to be exported.
+
+        Records that name a key of the ledger are always among them, since no
+        export can be verified without.
+        """
+        asked = [RecordRow.seq >= span.start, RecordRow.seq < span.stop]
+        for column, wish in (
+            (RecordRow.event, self.event),
+            (RecordRow.team, self.team),
+            (RecordRow.request_id, self.request_id),
+        ):
+            if wish is not None:
+                asked.append(column == wish)
+        if self.model is not None:
+            asked.append(_names_model(self.model))
+        rotation = RecordRow.event == str(Event.KEY_ROTATE)
+        return true() if self.whole else or_(rotation, and_(*asked))
+
+
+EVERYTHING = Selection()
+"""Every record of the ledger."""
+
+
+def _names_model(name: str) -> ColumnElement[bool]:
+    named = func.json_extract(cast(RecordRow.bytes_, Text), "$.model.name") == name
+    requests = select(RecordRow.request_id).where(
+        RecordRow.event == str(Event.LLM_REQUEST), named
+    )
+    return or_(named, RecordRow.request_id.in_(requests))

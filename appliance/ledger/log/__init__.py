@@ -1,0 +1,1 @@
+"""The log as it lies in the database: records, head, keys, and whether it is halted."""

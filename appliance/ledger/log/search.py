@@ -1,0 +1,160 @@
+"""Finds records by what they say: for ``audit show``, ``search`` and ``stats``.
+
+Only reads. Whoever reads is put on record first; that is the business of the flow
+that calls this, and it counts under the same filter as it reads.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import rfc8785
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Text,
+    cast,
+    func,
+    or_,
+    select,
+)
+
+from appliance.db.tables import RecordRow
+from appliance.ledger.tree.merkle import leaf_hash
+
+ANY_OF_SUBJECT: Final = ".*"
+"""How an event is named of which only the subject matters: ``llm.*``."""
+
+_KEYS: Final = ("$.actor.key_id", "$.key_id")
+_MODELS: Final = ("$.model.name",)
+_CODES: Final = ("$.code", "$.error_code")
+"""Where records have the key, the model and the code that they are about."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Filter:
+    """What a record must say to be found; what is None does not matter.
+
+    Attributes:
+        seq: Its number.
+        event: Its event, or a subject followed by ``.*``.
+        outcome: Its outcome.
+        team: Its team.
+        request: The API request it is about.
+        key: The API key it is about.
+        model: The model it is about.
+        code: Why something was refused or failed.
+        since: No earlier than this moment, RFC 3339 in UTC with microseconds.
+        until: Before this moment.
+    """
+
+    seq: int | None = None
+    event: str | None = None
+    outcome: str | None = None
+    team: str | None = None
+    request: str | None = None
+    key: str | None = None
+    model: str | None = None
+    code: str | None = None
+    since: str | None = None
+    until: str | None = None
+
+    def terms(self) -> dict[str, str]:
+        """Return what matters, by name."""
+        given = {
+            "seq": None if self.seq is None else str(self.seq),
+            "event": self.event,
+            "outcome": self.outcome,
+            "team": self.team,
+            "request": self.request,
+            "key": self.key,
+            "model": self.model,
+            "code": self.code,
+            "since": self.since,
+            "until": self.until,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+    def sha256(self) -> str:
+        """Return the digest of the filter's canonical form.
+
+        It is SHA-256 over the RFC 8785 bytes of ``terms``: whoever knows what was
+        looked for can compare, and a record of it gives away no more than that.
+        """
+        return hashlib.sha256(rfc8785.dumps(self.terms())).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoundRecord:
+    """A record that was found: its number, leaf hash and exact bytes."""
+
+    seq: int
+    leaf: bytes
+    data: bytes
+
+
+def count_records(connection: Connection, wanted: Filter, *, size: int) -> int:
+    """Return how many of the first ``size`` records are wanted."""
+    query = select(func.count()).select_from(RecordRow)
+    where = _conditions(wanted, size=size)
+    return connection.execute(query.where(*where)).scalar_one()
+
+
+def find_records(
+    connection: Connection, wanted: Filter, *, size: int, limit: int
+) -> Iterator[FoundRecord]:
+    """Yield the newest ``limit`` wanted records of the first ``size``, oldest first."""
+    query = select(RecordRow.seq, RecordRow.bytes_)
+    query = query.where(*_conditions(wanted, size=size))
+    newest = query.order_by(RecordRow.seq.desc()).limit(limit).subquery()
+    rows = connection.execute(select(newest).order_by(newest.c.seq))
+    for seq, data in rows:
+        yield FoundRecord(seq=seq, leaf=leaf_hash(data), data=data)
+
+
+def count_by_event(
+    connection: Connection, wanted: Filter, *, size: int
+) -> tuple[tuple[str, str, str, int], ...]:
+    """Return how many wanted records there are of each event, outcome and team."""
+    columns = (RecordRow.event, RecordRow.outcome, RecordRow.team)
+    query = select(*columns, func.count()).where(*_conditions(wanted, size=size))
+    rows = connection.execute(query.group_by(*columns).order_by(*columns))
+    return tuple(
+        (event, outcome, team or "", number) for event, outcome, team, number in rows
+    )
+
+
+def _conditions(wanted: Filter, *, size: int) -> Iterator[ColumnElement[bool]]:
+    yield RecordRow.seq < size
+    for column, value in (
+        (RecordRow.seq, wanted.seq),
+        (RecordRow.outcome, wanted.outcome),
+        (RecordRow.team, wanted.team),
+        (RecordRow.request_id, wanted.request),
+    ):
+        if value is not None:
+            yield column == value
+    if wanted.event is not None:
+        yield _is_event(wanted.event)
+    if wanted.since is not None:
+        yield RecordRow.ts >= wanted.since
+    if wanted.until is not None:
+        yield RecordRow.ts < wanted.until
+    for paths, text in (
+        (_KEYS, wanted.key),
+        (_MODELS, wanted.model),
+        (_CODES, wanted.code),
+    ):
+        if text is not None:
+            yield or_(*(_says(path) == text for path in paths))
+
+
+def _is_event(event: str) -> ColumnElement[bool]:
+    if event.endswith(ANY_OF_SUBJECT):
+        return RecordRow.event.startswith(event.removesuffix("*"), autoescape=True)
+    return RecordRow.event == event
+
+
+def _says(path: str) -> ColumnElement[str]:
+    return func.json_extract(cast(RecordRow.bytes_, Text), path)

@@ -1,0 +1,1 @@
+"""What the ledger records: the catalogue of events, their fields, their counts."""

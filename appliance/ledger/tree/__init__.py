@@ -1,0 +1,1 @@
+"""The proofs' mathematics: Merkle trees, signed notes and cosignatures. Pure."""

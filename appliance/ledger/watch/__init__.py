@@ -1,0 +1,1 @@
+"""What watches over the ledger while it is written, and halts it."""
