@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from appliance.import_host import Step
-
+from appliance.import_steps.host import Step
 from bundleformat.layout import METADATA_FOLDER, TIMESTAMP_PATH, VOLUME_HINT_PATH
 from tests.support.iso_bytes import iso_image
 from tests.support.publish_wheels import quick_pip, tiny_wheel

@@ -12,8 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from appliance.import_host import Step
-
+from appliance.import_steps.host import Step
 from bundleformat.layout import (
     MANIFEST_PATH,
     METADATA_FOLDER,

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from appliance.import_host import Step
-
+from appliance.import_steps.host import Step
 from tests.vectors.bundles.estate import Files, bundle
 from tests.vectors.bundles.forms import write_folder
 

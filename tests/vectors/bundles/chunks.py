@@ -10,8 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from appliance.import_host import Step
-
+from appliance.import_steps.host import Step
 from bundleformat.layout import MANIFEST_PATH, TIMESTAMP_PATH, VOLUME_HINT_PATH
 from tests.vectors.bundles.case import DIGEST, LIMIT, MISSING, Case, of_folder
 from tests.vectors.bundles.estate import ACTIVE, DELIVERED, NEXT, bundle, chunk_files

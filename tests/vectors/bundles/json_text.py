@@ -7,8 +7,7 @@ anybody looks for a signature. Targets, snapshot and manifest were signed so.
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from appliance.import_host import Step
-
+from appliance.import_steps.host import Step
 from bundleformat.layout import MANIFEST_PATH, TIMESTAMP_PATH, VOLUME_HINT_PATH
 from tests.vectors.bundles.case import LIMIT, MALFORMED, Case, of_files
 from tests.vectors.bundles.estate import Files, bundle

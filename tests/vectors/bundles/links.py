@@ -13,8 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from appliance.import_host import Step
-
+from appliance.import_steps.host import Step
 from bundleformat.layout import MANIFEST_PATH, TIMESTAMP_PATH, VOLUME_HINT_PATH
 from tests.vectors.bundles.case import MALFORMED, Case, of_folder, of_media
 from tests.vectors.bundles.estate import DELIVERED, NEXT, chunk_files

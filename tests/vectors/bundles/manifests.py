@@ -8,8 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from appliance.import_host import Step
-
+from appliance.import_steps.host import Step
 from bundleformat.artifact import Environment
 from bundleformat.limits import DEFAULT_LIMITS
 from bundleformat.paths import Name

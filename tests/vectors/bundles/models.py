@@ -13,8 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from appliance.import_host import Step
-
+from appliance.import_steps.host import Step
 from bundleformat.artifact import ModelTerms
 from bundleformat.digest import sha256_of
 from bundleformat.gguf_split import part_name

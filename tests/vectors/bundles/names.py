@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any, Final
 
 import rfc8785
-from appliance.import_host import Step
 
+from appliance.import_steps.host import Step
 from bundleformat.layout import MANIFEST_PATH, VOLUME_HINT_PATH
 from tests.vectors.bundles.case import LIMIT, MALFORMED, Case, of_files
 from tests.vectors.bundles.estate import DELIVERED, NEXT, Files, bundle, policy

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
-from appliance.import_host import Step
-
+from appliance.import_steps.host import Step
 from appliance.policy.compile import MAX_POLICIES, MAX_SITE_FILES
 from appliance.policy.source import MAX_DEPTH, MAX_STATEMENT_CHARACTERS
 from tests.vectors.bundles.case import LIMIT, MALFORMED, Case, of_files, of_made

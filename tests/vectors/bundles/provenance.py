@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, Final
 
-from appliance.import_host import Step
-
+from appliance.import_steps.host import Step
 from bundleformat.artifact import Provenance, SigningMode
 from bundleformat.digest import sha256_of
 from tests.support.gguf_bytes import RawGguf

@@ -13,8 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from appliance.import_host import Step
-
+from appliance.import_steps.host import Step
 from bundleformat.layout import MANIFEST_PATH, TIMESTAMP_PATH
 from tests.support.iso_bytes import iso_image
 from tests.vectors.bundles.case import (

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import rfc8785
-from appliance.import_host import Step
 
+from appliance.import_steps.host import Step
 from bundleformat.layout import MANIFEST_PATH, TIMESTAMP_PATH, VOLUME_HINT_PATH
 from tests.vectors.bundles.case import (
     CONFLICT,

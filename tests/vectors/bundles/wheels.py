@@ -11,8 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from appliance.import_host import Step
-
+from appliance.import_steps.host import Step
 from bundleformat.artifact import WheelSizes
 from tests.support.publish_wheels import (
     THIS_PYTHON,
