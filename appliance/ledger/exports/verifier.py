@@ -38,6 +38,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 OK, UNCHECKED, RECORD, SIGNATURE, TRUNCATED, INCONSISTENT, GAP, CHAIN = range(8)
 LISTED = ("checkpoint.txt", "epoch-keys.jsonl", "records.jsonl", "verify.py")
 FILES = (*LISTED, "manifest.json", "manifest.note")  # others may be listed as well
+PATH = re.compile(r"(consistency/)?\w[\w.-]*")
 MAX_BYTES = 1 << 20
 """Longest line, and longest file that is read whole. Unit: bytes."""
 
@@ -178,29 +179,28 @@ class Export:
         lines = read_lines(self.folder / "records.jsonl")
         path = self.folder / "hashes.txt"
         hashes = read_lines(path) if path.exists() else iter(())
-        line, hashed = next(lines, b""), next(hashes, b"")
-        while line or hashed:
+        hashed = next(hashes, b"")
+        while True:
             if hashed.startswith(b"%d " % self.size):
                 self.take_hash(hashed.decode("utf-8", "replace"))
                 hashed = next(hashes, b"")
-            elif line:
+            elif line := next(lines, b""):
                 self.take_record(line[:-1])
-                line = next(lines, b"")
             else:
-                raise CheckError(GAP, f"record {self.size} is missing")
+                break
             if self.size in sizes:
                 self.roots[self.size] = self.root()
+        need(not hashed, GAP, f"record {self.size} is missing")
         count = f"{self.size} records where {size} were signed {self.misplaced}"
         need(self.size >= size, GAP if self.misplaced else TRUNCATED, count)
         need(self.size == size and not self.misplaced, RECORD, count)
 
     def take_hash(self, line: str) -> None:
         """Add the perfect subtree in a line of hashes.txt: place, leaves and root."""
-        _, count, body = (*line[:-1].split(" "), "", "")[:3]
-        root, leaves = from_base64(body), int(count) if count.isdecimal() else 0
-        formed = len(root) == 32 and line == f"{self.size} {leaves} {body}\n"
+        formed = re.fullmatch(r"[0-9]+ ([1-9][0-9]{0,18}) (\S+)\n", line)
+        leaves, root = (int(formed[1]), from_base64(formed[2])) if formed else (3, b"")
         aligned = leaves.bit_count() == 1 and self.size % leaves == 0
-        need(formed and aligned, RECORD, f"no hash in the place of {self.size}")
+        need(len(root) == 32 and aligned, RECORD, f"no hash in place of {self.size}")
         self.hashed += leaves
         self.append(root, leaves)
 
@@ -243,32 +243,26 @@ class Export:
         need(same, RECORD, "manifest.json is not the one that was signed")
         manifest = parse_canonical(data, "manifest.json")
         stated = [manifest.get(name) for name in ("v", "origin", "vkey", "size")]
+        same = stated == [1, self.key.name, self.key.text, str(self.size)]
         try:
             listed = manifest["files"]
             files = {f["path"]: (f["sha256"], f["size_bytes"]) for f in listed}
             derived = sorted(f["path"] for f in listed if "derived_from" in f)
+            named = all(map(PATH.fullmatch, files))
             whole = len(files) == len(listed) and files.keys() - derived >= {*LISTED}
-            named = all(
-                re.fullmatch(r"(consistency/)?\w[\w.-]*", name) for name in files
-            )
         except (LookupError, TypeError):
-            whole = named = False
-        same = stated == [1, self.key.name, self.key.text, str(self.size)]
-        need(whole and named and same, RECORD, "manifest.json is of another export")
+            same = named = whole = False
+        need(same and named and whole, RECORD, "manifest.json is of another export")
         for name, said in files.items():
             with plain(self.folder / name).open("rb") as file:
                 actual = (file_digest(file, "sha256").hexdigest(), str(file.tell()))
             need(said == actual, RECORD, f"{name} is not what manifest.json says")
         if self.hashed:
-            need(manifest.get("only"), GAP, f"{self.hashed} records are left out")
-            self.gaps.append(
-                f"what {self.hashed} records say: here is {manifest['only']}"
-            )
-        extra = {p.name for p in self.folder.iterdir()} - {
-            *FILES,
-            *files,
-            "consistency",
-        }
+            only = manifest.get("only")
+            need(only, GAP, f"{self.hashed} records are left out")
+            self.gaps.append(f"what {self.hashed} records say: here is {only}")
+        extra = {path.name for path in self.folder.iterdir()}
+        extra -= {*FILES, *files, "consistency"}
         self.gaps += [f"{each}: covered by no signature" for each in sorted(extra)]
         why = "made for convenience: the proof is of records.jsonl alone"
         self.gaps += [f"{', '.join(derived)}: {why}"] if derived else []
@@ -311,12 +305,11 @@ def open_note(data: bytes, key: Key, name: str) -> tuple[str, int]:
     lines, signed, seconds = block.decode("utf-8", "replace").split("\n"), False, 0
     need(gap and not lines.pop(), SIGNATURE, f"{name} is not a signed note")
     for line in lines:
-        dash, signer, body = (*line.split(" "), "", "", "")[:3]
-        raw, message = from_base64(body), text + b"\n"
-        formed = raw and f"{dash} {signer} {body}" == line and dash == "\N{EM DASH}"
-        need(formed, SIGNATURE, f"{name} has a line that is no signature")
+        formed = re.fullmatch("\N{EM DASH} ([^ ]+) ([^ ]+)", line)
+        signer, raw = (formed[1], from_base64(formed[2])) if formed else ("", b"")
+        need(raw, SIGNATURE, f"{name} has a line that is no signature")
         if (signer, raw[:4]) == (key.name, key.key_id):
-            signature, signed = raw[4:], True
+            signature, message, signed = raw[4:], text + b"\n", True
             if key.kind == 4:
                 seconds, signature = int.from_bytes(raw[4:12]), raw[12:]
                 message = b"cosignature/v1\ntime %d\n" % seconds + message
@@ -330,12 +323,10 @@ def open_note(data: bytes, key: Key, name: str) -> tuple[str, int]:
 
 def parse_head(text: str, origin: str, source: str) -> Head:
     """Return the tree head that the text of a checkpoint of ``origin`` spells."""
-    _, size, body = (*text.split("\n"), "", "")[:3]
-    root = from_base64(body)
-    formed = len(root) == 32 and text == f"{origin}\n{size}\n{body}\n"
-    formed = formed and re.fullmatch("[0-9]{1,19}", size) is not None
-    need(formed, SIGNATURE, f"{source} is not a checkpoint of {origin}")
-    return int(size), root, source
+    formed = re.fullmatch("(.+)\n([0-9]{1,19})\n(.+)\n", text)
+    root = from_base64(formed[3]) if formed and formed[1] == origin else b""
+    need(len(root) == 32, SIGNATURE, f"{source} is not a checkpoint of {origin}")
+    return int(formed[2]) if formed else 0, root, source
 
 
 def parse_canonical(data: bytes, where: str) -> dict[str, Any]:

@@ -428,3 +428,18 @@ def test_a_day_and_a_moment_name_records(ledger: Ledger) -> None:
         for text in ("yesterday", "", "-1", "2026-13-01"):
             with pytest.raises(UsageError):
                 place_from(connection, text)
+
+
+@pytest.mark.parametrize(
+    "count",
+    ["9" * 5000, "9" * 19, "3", "0", "01", "\N{ARABIC-INDIC DIGIT ONE}", "-1", ""],
+)
+def test_a_hash_that_says_no_sound_number_of_leaves_is_caught(
+    busy: Ledger, tmp_path: Path, count: str
+) -> None:
+    wishes = Wishes(selection=Selection(first=31, last=31))
+    folder = _export(busy, tmp_path / "out", wishes)
+    path = folder / "hashes.txt"
+    place, _, rest = path.read_text().split(" ", 2)
+    path.write_text(f"{place} {count} {rest}", "utf-8")
+    assert _status(busy, folder) == verifier.RECORD
