@@ -17,6 +17,7 @@ from bundler.cli.arguments import (
 from bundler.cli.output import show
 from bundler.cli.runtime import JsonFlag, runtime_of
 from bundler.pack import check_absent, write_new_file
+from bundler.signing.holder import check_holder
 from bundler.signing.hsm import DEFAULT_MODULE, find_token_key
 from bundler.signing.keys import (
     KeyPair,
@@ -84,6 +85,14 @@ def keygen(  # noqa: PLR0913 - one parameter per option
         Path,
         typer.Option(help="With pkcs11: the library that came with the token."),
     ] = DEFAULT_MODULE,
+    holder: Annotated[
+        str,
+        typer.Option(
+            help="Whose key it is, such as 'Anna Berg'. The name goes with the key "
+            "into every root, which is public; `root status` shows it.",
+            show_default=False,
+        ),
+    ] = "",
     passphrase_file: PassphraseFile = None,
     pin_file: PinFile = None,
     as_json: JsonFlag = False,
@@ -97,6 +106,8 @@ def keygen(  # noqa: PLR0913 - one parameter per option
         file=passphrase_file, ask=runtime_of(context).ask, pin_file=pin_file
     )
     stem = parse_key_name(name)
+    if holder:
+        check_holder(holder, where="--holder")
     _check_options(kind, token=token, object_label=object_label)
     if kind == "pkcs11":
         pair = refer_to_token(
@@ -107,10 +118,11 @@ def keygen(  # noqa: PLR0913 - one parameter per option
                 label=object_label or "",
                 passphrases=passphrases,
             ),
+            holder=holder,
         )
     else:
-        pair = create_key(stem, passphrases, kind=kind)
-    _show_pair(pair, kind, as_json=as_json)
+        pair = create_key(stem, passphrases, kind=kind, holder=holder)
+    _show_pair(pair, kind, holder=holder, as_json=as_json)
 
 
 def _check_options(
@@ -131,11 +143,12 @@ def _check_options(
             )
 
 
-def _show_pair(pair: KeyPair, kind: KeyKind, *, as_json: bool) -> None:
+def _show_pair(pair: KeyPair, kind: KeyKind, *, holder: str, as_json: bool) -> None:
     kept = "(says where the key lies)" if kind == "pkcs11" else "(keep it here)"
     show(
         {
             "kind": kind,
+            "holder": holder,
             "key_ids": list(pair.key_ids),
             "private": str(pair.private_path),
             "public": str(pair.public_path),
@@ -144,6 +157,7 @@ def _show_pair(pair: KeyPair, kind: KeyKind, *, as_json: bool) -> None:
             f"private key  {pair.private_path}  {kept}",
             f"public key   {pair.public_path}",
             *(f"key id       {key_id}" for key_id in pair.key_ids),
+            *((f"holder       {holder}",) if holder else ()),
         ),
         as_json=as_json,
     )

@@ -27,6 +27,7 @@ from bundleformat.profile import (
 )
 from bundleformat.trust import COMPLIANCE_FIELD
 from bundler.errors import RootRuleError
+from bundler.signing.holder import HOLDER_FIELD, MAX_HOLDER_CHARS, holder_of, is_holder
 
 HolderRole = Literal["root", "release", "bundler", "compliance"]
 """What holders are called after what they do."""
@@ -58,6 +59,12 @@ HOLDER_HAS: Final[dict[Profile, str]] = {
 def kind_of(key: Key) -> str:
     """Return what people call this kind of key, such as ``ed25519``."""
     return key.scheme.partition("/")[0].removeprefix("ecdsa-sha2-")
+
+
+def beside_id(key: Key) -> str:
+    """Return what people read beside a key's id: its kind, and its holder's name."""
+    holder = holder_of(key)
+    return f"({kind_of(key)})" + (f"  {holder}" if holder else "")
 
 
 def keys_of(root: Root, role: HolderRole) -> dict[str, Key]:
@@ -92,6 +99,7 @@ def check_root_rules(root: Root) -> None:
         )
     for role in HOLDER_ROLES:
         _check_own_ids(root, role)
+        _check_names(root, role)
         _check_enough(root, role)
     root_ids = keys_of(root, "root").keys()
     for role in HOLDER_ROLES[1:]:
@@ -128,6 +136,19 @@ def _check_own_ids(root: Root, role: HolderRole) -> None:
                 where=role,
                 expected=own,
                 actual=ascii(keyid)[1:-1],
+                hint="Do not sign this; ask who put the key there.",
+            )
+
+
+def _check_names(root: Root, role: HolderRole) -> None:
+    for keyid, key in keys_of(root, role).items():
+        name = key.unrecognized_fields.get(HOLDER_FIELD)
+        if name is not None and not is_holder(name):
+            raise RootRuleError(
+                f"key {keyid} has a holder with no name that can be shown",
+                where=role,
+                expected=f"1 to {MAX_HOLDER_CHARS} printable characters in one line",
+                actual=ascii(name)[: 2 * MAX_HOLDER_CHARS],
                 hint="Do not sign this; ask who put the key there.",
             )
 

@@ -24,17 +24,22 @@ from bundleformat.profile import (
     parse_profile,
 )
 from bundler.roots.rules import kind_of
+from bundler.signing.holder import holder_of
 
 _FAMILIES: Final[tuple[KeyFamily, ...]] = ("classical", "ml-dsa")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KeyStanding:
-    """One key that may sign, and whether its valid signature is there."""
+    """One key that may sign, and whether its valid signature is there.
+
+    ``holder`` is its holder's name, or empty where the root has none.
+    """
 
     key_id: str
     kind: str
     family: KeyFamily
+    holder: str
     signed: bool
 
 
@@ -116,6 +121,7 @@ def standing_value(standing: Standing) -> dict[str, Any]:
         "unsigned": [key.key_id for key in standing.keys if not key.signed],
         "wanted": {kind or "any": count for kind, count in standing.wanted()},
         "kinds": {key.key_id: key.kind for key in standing.keys},
+        "holder_names": {key.key_id: key.holder for key in standing.keys if key.holder},
     }
 
 
@@ -140,6 +146,7 @@ def _lines(standing: Standing, *, asking: str) -> tuple[str, ...]:
         f"{asking} {asked}: {_verdict(standing)}",
         *(
             f"  {'signed' if key.signed else 'open  '}  {key.key_id}  ({key.kind})"
+            f"{'  ' + key.holder if key.holder else ''}"
             for key in standing.keys
         ),
     )
@@ -179,6 +186,7 @@ def _key(key: Key, *, signed: bool) -> KeyStanding:
         key_id=key.keyid,
         kind=kind_of(key),
         family=family_of(key, where=f"key {key.keyid}"),
+        holder=holder_of(key),
         signed=signed,
     )
 

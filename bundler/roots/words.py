@@ -13,7 +13,15 @@ from tuf.api.metadata import Root
 from bundleformat.moments import format_moment
 from bundleformat.profile import PROFILE_FIELD
 from bundleformat.trust import CHANNEL_FIELD, COMPLIANCE_FIELD
-from bundler.roots.rules import HOLDER_ROLES, HolderRole, holders_of, keys_of, kind_of
+from bundler.roots.rules import (
+    HOLDER_ROLES,
+    HolderRole,
+    beside_id,
+    holders_of,
+    keys_of,
+    kind_of,
+)
+from bundler.signing.holder import holder_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,8 +30,8 @@ class RoleChange:
 
     Attributes:
         role: Which role.
-        added: Ids and kinds of the keys that get it.
-        removed: Ids and kinds of the keys that lose it.
+        added: Ids of the keys that get it, and what is read beside them.
+        removed: The same of the keys that lose it.
         holders: How many people must sign, before and after.
     """
 
@@ -109,7 +117,7 @@ def role_lines(root: Root) -> tuple[str, ...]:
         for line in (
             f"{role}: {_people(holders_of(root, role))} must sign, of these keys",
             *(
-                f"  {key_id}  ({kind_of(key)})"
+                f"  {key_id}  {beside_id(key)}"
                 for key_id, key in keys_of(root, role).items()
             ),
         )
@@ -124,6 +132,11 @@ def roles_value(root: Root) -> dict[str, Any]:
             "keys": {
                 key_id: kind_of(key) for key_id, key in keys_of(root, role).items()
             },
+            "holder_names": {
+                key_id: holder_of(key)
+                for key_id, key in keys_of(root, role).items()
+                if holder_of(key)
+            },
         }
         for role in HOLDER_ROLES
     }
@@ -133,8 +146,8 @@ def _role_change(before: Root | None, after: Root, role: HolderRole) -> RoleChan
     old, new = _keys(before, role), _keys(after, role)
     return RoleChange(
         role=role,
-        added=tuple(sorted((key_id, kind) for key_id, kind, _ in new - old)),
-        removed=tuple(sorted((key_id, kind) for key_id, kind, _ in old - new)),
+        added=tuple(sorted((key_id, said) for key_id, said, _ in new - old)),
+        removed=tuple(sorted((key_id, said) for key_id, said, _ in old - new)),
         holders=(holders_of(before, role) if before else 0, holders_of(after, role)),
     )
 
@@ -144,7 +157,7 @@ def _keys(root: Root | None, role: HolderRole) -> set[tuple[str, str, str]]:
     if root is None:
         return set()
     return {
-        (key_id, kind_of(key), repr(key.to_dict()))
+        (key_id, beside_id(key), repr(key.to_dict()))
         for key_id, key in keys_of(root, role).items()
     }
 
@@ -176,10 +189,10 @@ def _rest(root: Root) -> dict[str, Any]:
 
 def _lines(changes: RootChanges) -> Iterator[str]:
     for one in changes.roles:
-        for key_id, kind in one.removed:
-            yield f"{one.role} loses  {key_id}  ({kind})"
-        for key_id, kind in one.added:
-            yield f"{one.role} gains  {key_id}  ({kind})"
+        for key_id, said in one.removed:
+            yield f"{one.role} loses  {key_id}  {said}"
+        for key_id, said in one.added:
+            yield f"{one.role} gains  {key_id}  {said}"
         if one.holders[0] != one.holders[1]:
             was = f", was {one.holders[0]}" if one.holders[0] else ""
             yield f"{one.role} needs  {_people(one.holders[1])} to sign{was}"

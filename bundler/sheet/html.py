@@ -56,8 +56,8 @@ def sheet_html(sheet: Sheet) -> str:
             "<h2>Signed by</h2>",
             _table(
                 f'<td class="name">{escape(role)}</td><td class="note">'
-                f"<code>{escape(key_id)}</code> {escape(kind)}</td>"
-                for role, key_id, kind in sheet.signers
+                f"<code>{escape(key_id)}</code> {escape(kind)} {escape(holder)}</td>"
+                for role, key_id, kind, holder in sheet.signers
             ),
             "<h2>On the host, with MEDIUM for the folder of the volume</h2>",
             _commands(sheet),

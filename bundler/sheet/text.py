@@ -36,8 +36,7 @@ def _lines(sheet: Sheet) -> Iterator[str]:
     for volume in sheet.volumes:
         yield from _folded(f"{'':<13} ", volume)
     yield from _heading("signed by")
-    for role, key_id, kind in sheet.signers:
-        yield f"{role:<13} {key_id[:48]}… {_cut(kind, 16)}"
+    yield from (_signer(*signer) for signer in sheet.signers)
     yield from _heading("on the host, with MEDIUM for the folder of the volume")
     for number, (command, meaning) in enumerate(sheet.commands, start=1):
         yield f"{number}. {command}"
@@ -46,6 +45,12 @@ def _lines(sheet: Sheet) -> Iterator[str]:
     for person in ("first person", "second person"):
         yield f"{person:<13} name {_BLANK}  signature {_BLANK[:14]}  date {_BLANK[:8]}"
         yield ""
+
+
+def _signer(role: str, key_id: str, kind: str, holder: str) -> str:
+    if not holder:
+        return f"{role:<13} {key_id[:48]}… {_cut(kind, 16)}"
+    return f"{role:<13} {key_id[:24]}… {_cut(kind, 11):<11} {_cut(holder, 28)}"
 
 
 def _heading(text: str) -> Iterator[str]:

@@ -25,6 +25,7 @@ from bundleformat.report import printable
 from bundleformat.trust import grouped
 from bundleformat.verify import VerifiedBundle
 from bundler.progress import size
+from bundler.signing.holder import holder_of
 
 MAX_ROWS: Final = 24
 """Contents, volumes and signing keys that fit the page one by one, together."""
@@ -66,6 +67,7 @@ class Signer:
     role: str
     key_id: str
     kind: str
+    holder: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +82,7 @@ class Sheet:
         contents: Kind, name, size, and first and last digits of the digest.
         more: What of the contents is not listed one by one, or an empty string.
         volumes: What there is to carry.
-        signers: Role, key id and kind of key.
+        signers: Role, key id, kind of key, and the holder's name or nothing.
         commands: What to type on the host, with what it is for.
     """
 
@@ -90,7 +92,7 @@ class Sheet:
     contents: tuple[tuple[str, str, str, str], ...]
     more: str
     volumes: tuple[str, ...]
-    signers: tuple[tuple[str, str, str], ...]
+    signers: tuple[tuple[str, str, str, str], ...]
     commands: tuple[tuple[str, str], ...]
 
 
@@ -118,7 +120,10 @@ def make_sheet(
         contents=contents[:room],
         more=_more(contents[room:]),
         volumes=listed,
-        signers=tuple((signer.role, signer.key_id, signer.kind) for signer in signers),
+        signers=tuple(
+            (signer.role, signer.key_id, signer.kind, signer.holder)
+            for signer in signers
+        ),
         commands=tuple(_commands(bundle, installer)),
     )
 
@@ -228,7 +233,14 @@ def _signers(bundle: VerifiedBundle, root: Metadata[Root]) -> list[Signer]:
         )
         for key_id in sorted(result.signed):
             key = root.signed.keys[key_id]
-            signers.append(Signer(role=name, key_id=key_id, kind=printable(key.scheme)))
+            signers.append(
+                Signer(
+                    role=name,
+                    key_id=key_id,
+                    kind=printable(key.scheme),
+                    holder=holder_of(key),
+                )
+            )
     return list(dict.fromkeys(signers))
 
 

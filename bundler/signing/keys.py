@@ -32,6 +32,7 @@ from bundleformat.errors import ConflictError, MalformedError
 from bundleformat.profile import KeyFamily, family_of, public_key
 from bundler.errors import KeyFileError
 from bundler.pack import write_new_file
+from bundler.signing.holder import holder_in, holder_line, name_holder
 from bundler.signing.hsm import token_signer
 from bundler.signing.key_blocks import (
     PRIVATE_LABEL,
@@ -64,9 +65,15 @@ class KeyPair:
 
 
 def create_key(
-    stem: Path, passphrases: Passphrases, *, kind: FileKeyKind = "ed25519"
+    stem: Path,
+    passphrases: Passphrases,
+    *,
+    kind: FileKeyKind = "ed25519",
+    holder: str = "",
 ) -> KeyPair:
     """Write ``STEM.key`` and ``STEM.pub``; neither existed before.
+
+    Both name the holder, if there is a name.
 
     Raises:
         ConflictError: One of the files is already there.
@@ -80,16 +87,24 @@ def create_key(
         stem,
         private=b"".join(_encrypted(key, passphrase) for key in made),
         public=tuple(SSlibKey.from_crypto(key.public_key()) for key in made),
+        holder=holder,
     )
 
 
-def refer_to_token(stem: Path, key: TokenKey) -> KeyPair:
+def refer_to_token(stem: Path, key: TokenKey, *, holder: str = "") -> KeyPair:
     """Write a ``STEM.key`` that says where a token's key lies, and ``STEM.pub``.
+
+    Both name the holder, if there is a name.
 
     Raises:
         ConflictError, StorageFaultError: As ``create_key``.
     """
-    return _write_pair(stem, private=encode_token_key(key), public=(key.public_key,))
+    return _write_pair(
+        stem,
+        private=encode_token_key(key),
+        public=(key.public_key,),
+        holder=holder,
+    )
 
 
 def _check_absent_pair(stem: Path) -> tuple[Path, Path]:
@@ -107,7 +122,9 @@ def _check_absent_pair(stem: Path) -> tuple[Path, Path]:
     return pair
 
 
-def _write_pair(stem: Path, *, private: bytes, public: Sequence[SSlibKey]) -> KeyPair:
+def _write_pair(
+    stem: Path, *, private: bytes, public: Sequence[SSlibKey], holder: str
+) -> KeyPair:
     """Write a key's two files, or neither.
 
     Raises:
@@ -115,9 +132,11 @@ def _write_pair(stem: Path, *, private: bytes, public: Sequence[SSlibKey]) -> Ke
         StorageFaultError: They cannot be written.
     """
     private_path, public_path = _check_absent_pair(stem)
-    write_new_file(private_path, private, mode=0o600)
+    name = holder_line(holder)
+    write_new_file(private_path, name + private, mode=0o600)
     try:
-        write_new_file(public_path, b"".join(map(public_pem, public)), mode=0o644)
+        public_blocks = b"".join(map(public_pem, public))
+        write_new_file(public_path, name + public_blocks, mode=0o644)
     except BaseException:
         private_path.unlink()
         raise
@@ -139,14 +158,15 @@ def load_signers(path: Path, passphrases: Passphrases) -> tuple[Signer, ...]:
     """Return a signer for every private key of the holder whose file this is.
 
     Whatever can be wrong with a key is found out here, not after hours of copying:
-    passphrases and PINs are asked for, and a token must hold the key.
+    passphrases and PINs are asked for, and a token must hold the key. The public
+    half of each carries its holder's name, if the file has one.
 
     Raises:
         KeyFileError: No such file, no private key of a kind that keygen makes,
             another passphrase, or a token that cannot be used.
         UsageError: There is no way to learn the passphrase or the PIN.
     """
-    blocks = _read_blocks(path)
+    holder, blocks = _read_key_file(path)
     if any(block.label == PUBLIC_LABEL for block in blocks):
         raise KeyFileError(
             "not an encrypted private key",
@@ -164,6 +184,7 @@ def load_signers(path: Path, passphrases: Passphrases) -> tuple[Signer, ...]:
             signers.append(in_token)
         else:
             signers.append(CryptoSigner(_decrypted(block, passphrase, path)))
+        name_holder(signers[-1].public_key, holder)
     _check_families([signer.public_key for signer in signers], path)
     return tuple(signers)
 
@@ -171,13 +192,14 @@ def load_signers(path: Path, passphrases: Passphrases) -> tuple[Signer, ...]:
 def load_public_keys(path: Path, passphrases: Passphrases) -> tuple[SSlibKey, ...]:
     """Return every public key in ``path``, or those of the private keys in it.
 
-    The keys of a token need no PIN.
+    The keys of a token need no PIN. Each carries its holder's name, if the file has
+    one.
 
     Raises:
         KeyFileError: No such file, or no keys of a kind that keygen makes.
         UsageError: A key is private and its passphrase cannot be learnt.
     """
-    blocks = _read_blocks(path)
+    holder, blocks = _read_key_file(path)
     if any(block.label == PRIVATE_LABEL for block in blocks):
         keys = [signer.public_key for signer in load_signers(path, passphrases)]
         return tuple(key for key in keys if isinstance(key, SSlibKey))
@@ -188,6 +210,8 @@ def load_public_keys(path: Path, passphrases: Passphrases) -> tuple[SSlibKey, ..
         for block in blocks
     )
     _check_families(found, path)
+    for key in found:
+        name_holder(key, holder)
     return found
 
 
@@ -197,7 +221,8 @@ def is_private(path: Path) -> bool:
     Raises:
         KeyFileError: The file cannot be read, or is no key.
     """
-    return any(block.label != PUBLIC_LABEL for block in _read_blocks(path))
+    _, blocks = _read_key_file(path)
+    return any(block.label != PUBLIC_LABEL for block in blocks)
 
 
 def _generate(kind: FileKeyKind) -> tuple[_PrivateKey, ...]:
@@ -273,7 +298,8 @@ def _unsupported(path: Path) -> KeyFileError:
     )
 
 
-def _read_blocks(path: Path) -> tuple[Block, ...]:
+def _read_key_file(path: Path) -> tuple[str, tuple[Block, ...]]:
+    """Return the holder that a key file names, if it does, and its blocks."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_KEY_FILE_BYTES + 1)
@@ -290,4 +316,4 @@ def _read_blocks(path: Path) -> tuple[Block, ...]:
             where=str(path),
             expected=_MADE_BY_KEYGEN.format(".pub or .key"),
         )
-    return blocks
+    return holder_in(data), blocks

@@ -135,6 +135,7 @@ def test_keygen_writes_a_private_key_that_only_its_owner_reads(desk: Desk) -> No
     )
     assert value == {
         "kind": "ed25519",
+        "holder": "",
         "key_ids": value["key_ids"],
         "private": "keys/mine.key",
         "public": "keys/mine.pub",

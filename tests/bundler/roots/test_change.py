@@ -205,8 +205,8 @@ def test_changes_add_up_in_one_pending_root(folder: Path, keys: Keys) -> None:
     assert list(keys_of(pending.root, "release")) == [NEW.public_key.keyid]
     (role,) = pending.changes.roles
     assert (role.role, role.holders) == ("release", (1, 1))
-    assert role.added == ((NEW.public_key.keyid, "ed25519"),)
-    assert role.removed == ((keys.release.public_key.keyid, "ed25519"),)
+    assert role.added == ((NEW.public_key.keyid, "(ed25519)"),)
+    assert role.removed == ((keys.release.public_key.keyid, "(ed25519)"),)
     assert pending.changes.expires == ("2029-11-21T12:00:00Z", "2030-12-26T12:00:00Z")
     assert pending.changes.other == ()
 

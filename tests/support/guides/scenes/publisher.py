@@ -26,6 +26,10 @@ review_by = "2030-06-30"
 """
 
 
+HOLDERS = {"bela": "Bela Toth", "chen": "Chen Wei"}
+"""The people among the names of keys."""
+
+
 def hand_out(shell: Shell, *names: str) -> None:
     """Put key pairs into ``keys``, as ``keygen`` makes them."""
     (shell.desk / "keys").mkdir(parents=True, exist_ok=True)
@@ -41,7 +45,9 @@ def _key_pair(name: str) -> Mapping[str, bytes]:
     """Make a key pair once in a process: stretching a passphrase takes its time."""
     with tempfile.TemporaryDirectory() as folder:
         pair = create_key(
-            Path(folder) / name, Passphrases(file=None, ask=lambda _: PASSPHRASE)
+            Path(folder) / name,
+            Passphrases(file=None, ask=lambda _: PASSPHRASE),
+            holder=HOLDERS.get(name, ""),
         )
         paths = (pair.private_path, pair.public_path)
         return {path.suffix: path.read_bytes() for path in paths}
