@@ -9,11 +9,10 @@ Source: PCI DSS 4.0.1, 10.2.1.3; NIST SP 800-53 AU-6, AU-7 and AU-9.
 """
 
 import json
-import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from appliance.account import account_fields
 from appliance.host import OpenHost, tool_name
 from appliance.ledger.log.head import read_verified_head
 from appliance.ledger.log.search import (
@@ -26,12 +25,6 @@ from appliance.ledger.log.search import (
 from appliance.ledger.records.catalogue import Event, Outcome
 from appliance.ledger.records.events import Draft
 from bundleformat.errors import MissingError
-
-LOGIN_UID: Final = Path("/proc/self/loginuid")
-"""The account that logged in, kept through sudo. Source: Linux, proc_pid_loginuid."""
-
-NO_LOGIN: Final = 2**32 - 1
-"""What stands there for a process that no login began."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,21 +125,11 @@ def _record(
                 "size": str(size),
                 "tool": tool_name(),
                 "reason": reason,
-                "operator_uid": os.getuid(),
-                "login_uid": login_uid(),
+                **account_fields(),
             },
         )
         (receipt,) = host.record(connection, [draft], now=host.clock.now())
     return Reading(seq=receipt.seq, matches=matches, size=size)
-
-
-def login_uid() -> int | None:
-    """Return the account that logged in, whoever it became since; or None."""
-    try:
-        number = int(LOGIN_UID.read_text("ascii"))
-    except (OSError, ValueError):
-        return None
-    return None if number == NO_LOGIN else number
 
 
 def _shown(found: FoundRecord) -> Shown:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from appliance.audit_read_flow import login_uid
+from appliance.account import login_uid
 from appliance.cli import main
 from appliance.clock import SystemClock
 from appliance.commission_flow import initialise_trust
