@@ -1,6 +1,7 @@
 """The site's policies as they would be in force after an import."""
 
 from collections.abc import Callable
+from functools import partial
 
 from appliance.db.session import database_faults, reader
 from appliance.import_steps.host import ImportHost
@@ -25,12 +26,18 @@ def policies_after(
             for policy in catalogue.active_policies(connection)
             if policy.channel != manifest.channel
         }
-    own = [each for each in manifest.artifacts if each.kind == "policy"]
+    sources = {name: path.read_bytes for name, path in others.items()} | {
+        each.name: partial(read, each)
+        for each in manifest.artifacts
+        if each.kind == "policy"
+    }
+    return tuple((name, _read(name, sources[name])) for name in sorted(sources))
+
+
+def _read(name: str, source: Callable[[], bytes]) -> bytes:
     try:
-        policies = {name: path.read_bytes() for name, path in others.items()}
-        policies.update((artifact.name, read(artifact)) for artifact in own)
-        return tuple(sorted(policies.items()))
+        return source()
     except OSError as error:
         raise StorageFaultError(
-            "a policy cannot be read", actual=error.strerror or ""
+            "cannot be read", where=f"policy {name}", actual=error.strerror or ""
         ) from error

@@ -34,5 +34,7 @@ def _stored(store: Store, sha256: Sha256) -> bytes:
             return file.read()
         except OSError as error:
             raise StorageFaultError(
-                "a stored policy cannot be read", actual=str(error.strerror)
+                "a stored policy cannot be read",
+                where=sha256,
+                actual=str(error.strerror),
             ) from error

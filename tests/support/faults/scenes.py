@@ -17,12 +17,12 @@ from tests.support.importing import CHUNK_BYTES, Host, new_host, open_host
 from tests.support.publish_wheels import environment_of, publish_artifacts, quick_pip
 from tests.support.publisher import next_root, publish_bundle, republish
 
-REPAIRED: Final = ("bundle.repaired", "store.repaired")
-"""Events that are on record once more, where a run ended between file and record."""
+REPEATED: Final = ("bundle.repaired", "store.repaired", "store.collected")
+"""Events that are on record once more, where a run ended between record and file."""
 
 OUTCOMES: Final = (
     *("bundle.imported", "bundle.refused", "trust.updated", "generation.activated"),
-    *("store.collected", *REPAIRED),
+    *REPEATED,
 )
 """Events that say that something changed, or was refused."""
 
@@ -76,7 +76,7 @@ def look(home: Path) -> Sight:
 def _seen(host: Host) -> Sight:
     tables = ("trust_file", "trust_floor", "generation")
     outcomes = Counter({each: len(host.events(each)) for each in OUTCOMES})
-    for event in REPAIRED:
+    for event in REPEATED:
         outcomes[event] = min(outcomes[event], 1)
     counted = host.home.glob("environments/*/*")
     rows = host.rows()
