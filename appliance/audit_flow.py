@@ -7,7 +7,7 @@
 
 import dataclasses
 import datetime as dt
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from appliance.account import account_fields
 from appliance.audit_formats.derive import Format, derive
 from appliance.audit_media.iso_image import find_xorriso, write_iso
 from appliance.audit_media.new_file import publish
@@ -23,11 +24,14 @@ from appliance.host import OpenHost, tool_name
 from appliance.ledger.exports.export import Derive, Export, Wishes, export
 from appliance.ledger.exports.out_folder import check_place, partial_folder, write_new
 from appliance.ledger.exports.places import place_from, place_to, proof_wishes
+from appliance.ledger.exports.redaction import Redaction
 from appliance.ledger.exports.selection import Selection
 from appliance.ledger.log.consistency import consistency_file, held_checkpoint
 from appliance.ledger.log.head import read_note, read_verified_head
 from appliance.ledger.log.rotation import key_chain
 from appliance.ledger.records.events import Event
+from appliance.ledger.records.fields import JSON
+from appliance.ledger.tree.note import Checkpoint
 from appliance.scratch import scratch_beside
 from bundleformat.errors import UsageError
 
@@ -43,6 +47,7 @@ class Asked:
         team: Only this team.
         model: Only records that name this model, and those of the same requests.
         since: Checkpoints that the auditor holds: the name of each and its bytes.
+        redaction: How much is told of the records.
     """
 
     start: str | None = None
@@ -51,6 +56,7 @@ class Asked:
     team: str | None = None
     model: str | None = None
     since: tuple[tuple[str, bytes], ...] = ()
+    redaction: Redaction = Redaction.DIGEST
 
 
 class Carrier(StrEnum):
@@ -91,9 +97,12 @@ def export_ledger(
         AuditUnavailableError: The ledger's head is damaged.
         StorageFaultError: The disk refused, or is full.
     """
-    now = host.clock.now()
+    now, asked = host.clock.now(), asked or Asked()
+    _check_formats(formats, asked.redaction)
     with host.look() as connection:
-        wishes = _wishes(connection, asked or Asked())
+        wishes = dataclasses.replace(
+            _wishes(connection, asked), asked=_on_record(carrier, formats)
+        )
     write = partial(
         _export_folder, host, formats=formats, more=more, now=now, wishes=wishes
     )
@@ -138,22 +147,34 @@ def _export_folder(
     )
 
 
-def prove(host: OpenHost, what: str, out: Path) -> Export:
+def prove(
+    host: OpenHost,
+    what: str,
+    out: Path,
+    *,
+    since: tuple[tuple[str, bytes], ...] = (),
+) -> Export:
     """Write the records of one call, and what proves them, to the new folder ``out``.
 
     Args:
         host: Whose ledger.
         what: A record's number, a request's id, or the receipt of an answer.
         out: Where; it MUST NOT exist, its parent must.
+        since: Checkpoints that the auditor holds, as in ``Asked``.
 
     Raises:
         MissingError: There is no such record.
-        RollbackError, EquivocationError: The receipt is not of this ledger.
+        RollbackError, EquivocationError: The receipt, or a checkpoint that is held,
+            is not of this ledger.
         ConflictError: ``out`` exists.
         StorageFaultError: The disk refused, or is full.
     """
     with host.look() as connection:
-        wishes = proof_wishes(connection, what, log=host.log)
+        wishes = dataclasses.replace(
+            proof_wishes(connection, what, log=host.log),
+            since=_held(connection, since),
+            asked=_on_record(Carrier.FOLDER, ()),
+        )
     return _export_folder(host, out, formats=(), now=host.clock.now(), wishes=wishes)
 
 
@@ -209,7 +230,31 @@ def _wishes(connection: Connection, asked: Asked) -> Wishes:
             team=asked.team,
             model=asked.model,
         ),
-        since=tuple(
-            held_checkpoint(connection, data, where=name) for name, data in asked.since
-        ),
+        since=_held(connection, asked.since),
+        redaction=asked.redaction,
     )
+
+
+def _held(
+    connection: Connection, since: tuple[tuple[str, bytes], ...]
+) -> tuple[Checkpoint, ...]:
+    return tuple(held_checkpoint(connection, data, where=name) for name, data in since)
+
+
+def _on_record(carrier: Carrier, formats: Collection[Format]) -> Mapping[str, JSON]:
+    """Return what ``log.exported`` says of who asked, and for what form."""
+    return {
+        **account_fields(),
+        "carrier": str(carrier),
+        "formats": [str(each) for each in formats] or None,
+    }
+
+
+def _check_formats(formats: Collection[Format], redaction: Redaction) -> None:
+    if formats and redaction is Redaction.METADATA:
+        raise UsageError(
+            "these are made from records, and this export withholds the records",
+            where="--format, --redact",
+            actual=", ".join(formats),
+            hint="Leave --format away; what may be told is in the listing.",
+        )

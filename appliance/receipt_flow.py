@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from appliance.account import account_fields
 from appliance.db.session import database_faults
 from appliance.host import OpenHost, tool_name
 from appliance.ledger.exports import receipt, receipt_export
@@ -41,4 +42,5 @@ def export_receipts(
             keys=host.keys,
             now=host.clock.now(),
             tool=tool_name(),
+            account=account_fields(),
         )

@@ -1,6 +1,5 @@
 """``sallyport audit``: the ledger, its export and its verification."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,7 @@ from appliance.audit_flow import (
     write_checkpoint,
 )
 from appliance.audit_formats.derive import parse_formats
-from appliance.cli import audit_read, audit_state
+from appliance.cli import audit_read, audit_state, audit_verify
 from appliance.cli import witness as witness_commands
 from appliance.cli.exports import (
     Formats,
@@ -25,83 +24,21 @@ from appliance.cli.exports import (
 )
 from appliance.cli.options import Json, host, read_input
 from appliance.cli.output import show
-from appliance.errors import KeyChainError
-from appliance.ledger.exports import verifier
-from appliance.ledger.exports.receipt_header import find_record, parse_receipt
+from appliance.ledger.exports.redaction import Redaction, parse_redaction
 from appliance.ledger.log import status as ledger_status
 from appliance.ledger.log.rotation import Epoch, read_epochs
 from appliance.ledger.recover import fsck as check_ledger
-from appliance.ledger.tree.cosignature import parse_witness_key
-from bundleformat.errors import (
-    DigestMismatchError,
-    EquivocationError,
-    MalformedError,
-    MissingError,
-    RefusalError,
-    RollbackError,
-    SignatureError,
-    UsageError,
-)
-
-FAILURES: dict[int, tuple[type[RefusalError], str]] = {
-    verifier.UNCHECKED: (
-        MalformedError,
-        "Name a folder as `audit export` wrote it, with plain files only.",
-    ),
-    verifier.RECORD: (
-        DigestMismatchError,
-        (
-            "Copy the export again from its source; if it is refused again, it was "
-            "altered: keep both copies."
-        ),
-    ),
-    verifier.SIGNATURE: (
-        SignatureError,
-        (
-            "Compare --key with what was written down at commissioning; if it is that, "
-            "the ledger it belongs to did not sign this."
-        ),
-    ),
-    verifier.TRUNCATED: (
-        RollbackError,
-        (
-            "Copy the export again, whole; if it is still short, records were taken "
-            "away: keep it, and every checkpoint you hold."
-        ),
-    ),
-    verifier.INCONSISTENT: (
-        EquivocationError,
-        (
-            "Keep this export and the held checkpoint: both are signed, and together "
-            "they show that history was rewritten."
-        ),
-    ),
-    verifier.GAP: (
-        MissingError,
-        (
-            "Copy the export again from its source; if the record is still missing, it "
-            "was taken out: keep both copies."
-        ),
-    ),
-    verifier.CHAIN: (
-        KeyChainError,
-        (
-            "Compare --key with what was written down at commissioning and copy the "
-            "export again; if its keys still do not follow, keep both copies."
-        ),
-    ),
-}
-"""The verifier's exit statuses in the words of the error tree, and what to do."""
+from bundleformat.errors import UsageError
 
 app = typer.Typer(help="The ledger and its proof.", no_args_is_help=True)
 app.add_typer(witness_commands.app)
 app.command("show")(audit_read.show_one)
 app.command()(audit_read.search)
 app.command()(audit_read.stats)
-
-
 app.command()(audit_state.status)
 app.command()(audit_state.release)
+app.command("verify-receipt")(audit_verify.verify_receipt)
+app.command()(audit_verify.verify)
 
 
 @app.command()
@@ -162,8 +99,7 @@ def checkpoint(
 ) -> None:
     """Print the newest signed checkpoint, to be kept outside this host."""
     if out is not None:
-        held = tuple((str(path), read_input(path)) for path in since or ())
-        size = write_checkpoint(host(), out, since=held)
+        size = write_checkpoint(host(), out, since=_held(since))
         line = f"wrote the checkpoint over {size} records to {out}"
         show({"folder": str(out), "size": size}, (line,), as_json=as_json)
         return
@@ -229,6 +165,14 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter per option
         str | None,
         typer.Option(help="Only requests to this model, and how they ended."),
     ] = None,
+    redact: Annotated[
+        str,
+        typer.Option(
+            metavar="<level>",
+            help="How much is told: digest gives records as they are; metadata "
+            "withholds them behind their hashes and lists pseudonyms.",
+        ),
+    ] = str(Redaction.DIGEST),
     as_json: Json = False,
 ) -> None:
     """Write the ledger and a stand-alone verifier to a folder for the auditor.
@@ -245,7 +189,8 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter per option
         event=event,
         team=team,
         model=model,
-        since=tuple((str(path), read_input(path)) for path in since or ()),
+        since=_held(since),
+        redaction=parse_redaction(redact),
     )
     made = export_ledger(host(), out, formats=chosen, carrier=carrier, asked=asked)
     value = export_value(made, formats=chosen)
@@ -262,6 +207,14 @@ def prove_call(
         ),
     ],
     out: Annotated[Path, typer.Option(help="A folder that does not exist yet.")],
+    since: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="<path>",
+            help="A checkpoint that the auditor holds; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write the records of one call, and what proves them, for whoever made it.
@@ -269,7 +222,7 @@ def prove_call(
     The folder is an export of these records alone: verify.py in it checks it, and
     `audit verify-receipt` compares it with what the caller was told.
     """
-    made = prove(host(), what, out)
+    made = prove(host(), what, out, since=_held(since))
     value = {
         "folder": str(made.folder),
         "origin": made.origin,
@@ -281,127 +234,5 @@ def prove_call(
     show(value, (line,), as_json=as_json)
 
 
-@app.command("verify-receipt")
-def verify_receipt(
-    receipt: Annotated[
-        str,
-        typer.Argument(
-            metavar="RECEIPT", help="The header x-audit-receipt of an answer."
-        ),
-    ],
-    folder: Annotated[
-        Path, typer.Argument(help="An export, or what `audit prove` wrote.")
-    ],
-    key: Annotated[
-        str,
-        typer.Option(
-            metavar="VKEY",
-            help="The ledger's verifier key as it was written down at commissioning.",
-        ),
-    ],
-    as_json: Json = False,
-) -> None:
-    """Check that an export is of the history that a caller was told of.
-
-    Works on any machine, without the host; refuses with status 3.
-    """
-    told = parse_receipt(receipt)
-    _check_arguments(folder, key=key, held=())
-    head = (told.size, told.root, f"receipt {receipt}")
-    verdict = _verdict(folder, verifier.verify(folder, key=key, held=(head,)))
-    record = find_record(folder, told.seq)
-    value = {
-        "origin": verdict.origin,
-        "seq": told.seq,
-        "record": record,
-        "proved": list(verdict.proved),
-        "not_proved": list(verdict.not_proved),
-    }
-    said = "its record is not in this export"
-    if record is not None:
-        call = record.get("request_id", "no call")
-        said = f"record {told.seq}: {record['event']} of {call}"
-    lines = (*verdict.text().splitlines(), verifier.shown(said))
-    show(value, lines, as_json=as_json)
-
-
-@app.command()
-def verify(
-    folder: Annotated[Path, typer.Argument(help="An export, on any machine.")],
-    key: Annotated[
-        str,
-        typer.Option(
-            metavar="VKEY",
-            help="The ledger's verifier key as it was written down at commissioning.",
-        ),
-    ],
-    held: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="<path>",
-            help="A checkpoint.txt kept from an earlier export; may be repeated.",
-            show_default=False,
-        ),
-    ] = None,
-    witness: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="VKEY",
-            help="The key of a witness whose cosignatures must be there and hold; "
-            "may be repeated.",
-            show_default=False,
-        ),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Verify an export without trusting the host that wrote it.
-
-    Says the same as `python -I verify.py` on the export; refuses with status 3.
-    """
-    witnesses = tuple(parse_witness_key(each).encode() for each in witness or ())
-    kept = tuple(held or ())
-    _check_arguments(folder, key=key, held=kept)
-    verdict = _verdict(
-        folder, verifier.verify(folder, key=key, held=kept, witnesses=witnesses)
-    )
-    value = {
-        "origin": verdict.origin,
-        "proved": list(verdict.proved),
-        "not_proved": list(verdict.not_proved),
-    }
-    show(value, tuple(verdict.text().splitlines()), as_json=as_json)
-
-
-def _verdict(folder: Path, verdict: verifier.Verdict) -> verifier.Verdict:
-    """Return the verdict on ``folder`` if everything holds.
-
-    Raises:
-        RefusalError: It does not; the leaf says which kind of check failed.
-    """
-    if verdict.status != verifier.OK:
-        failure, hint = FAILURES[verdict.status]
-        # Where the problem names a file by its path, the folder is said already.
-        where = "" if str(folder) in verdict.problem else str(folder)
-        raise failure(verdict.problem, where=where, hint=hint)
-    return verdict
-
-
-def _check_arguments(folder: Path, *, key: str, held: tuple[Path, ...]) -> None:
-    for path in (*(folder / name for name in verifier.FILES), *held):
-        if not os.path.lexists(path):
-            raise MissingError(
-                "no such file",
-                where=str(path),
-                hint="Name the whole folder that `audit export` wrote, and each "
-                "--held by the path of its file.",
-            )
-    try:
-        verifier.parse_key(key)
-    except verifier.CheckError as error:
-        raise UsageError(
-            "not a whole verifier key",
-            where="--key",
-            expected="NAME+ID+BASE64",
-            actual=ascii(key),
-            hint="Give the line that `audit key` printed at commissioning, in quotes.",
-        ) from error
+def _held(since: list[Path] | None) -> tuple[tuple[str, bytes], ...]:
+    return tuple((str(path), read_input(path)) for path in since or ())

@@ -10,8 +10,10 @@ for people and other programs can be written beside them, and is in the manifest
 import datetime as dt
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import rfc8785
@@ -21,7 +23,13 @@ from sqlalchemy import Connection, Engine
 from appliance.db.session import reader
 from appliance.ledger.exports import verifier
 from appliance.ledger.exports.export_records import RECORDS, write_records
-from appliance.ledger.exports.out_folder import check_place, partial_folder, write_new
+from appliance.ledger.exports.out_folder import (
+    check_place,
+    new_file,
+    partial_folder,
+    write_new,
+)
+from appliance.ledger.exports.redaction import LISTING, Listing, Redaction
 from appliance.ledger.exports.selection import EVERYTHING, Selection
 from appliance.ledger.log.append import Receipt
 from appliance.ledger.log.consistency import consistency_file
@@ -35,6 +43,7 @@ from appliance.ledger.log.keys import LedgerKeys
 from appliance.ledger.log.last_record import record_and_end
 from appliance.ledger.log.rotation import key_chain
 from appliance.ledger.records.events import Draft, Event, Outcome, timestamp
+from appliance.ledger.records.fields import JSON
 from appliance.ledger.tree.note import Checkpoint, sign_note
 from bundleformat.errors import MissingError
 
@@ -56,11 +65,15 @@ class Wishes:
         since: Heads of this ledger that the auditor holds; for each of them the
             export shows that its records are the first of this export's.
         receipts: Heads that callers were told in receipts; the same is shown.
+        redaction: How much it tells of them.
+        asked: What ``log.exported`` says besides: who asked, and for what form.
     """
 
     selection: Selection = EVERYTHING
     since: tuple[Checkpoint, ...] = ()
     receipts: tuple[Checkpoint, ...] = ()
+    redaction: Redaction = Redaction.DIGEST
+    asked: Mapping[str, JSON] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,6 +143,8 @@ def export(
         with reader(engine).begin() as connection:
             names = list(_write_evidence(connection, partial, wishes, end=end))
         files = [_entry(partial, name) for name in names]
+        if wishes.redaction is Redaction.METADATA:
+            files.append({**_entry(partial, LISTING), "derived_from": "ledger"})
         files += [
             {**_entry(partial, name), "derived_from": RECORDS}
             for name in (derive(partial) if derive else ())
@@ -150,7 +165,13 @@ def _draft(
     return Draft(
         event=Event.LOG_EXPORTED,
         outcome=Outcome.OK,
-        fields={"size": str(size + 1), "tool": tool, "selection": selection},
+        fields={
+            "size": str(size + 1),
+            "tool": tool,
+            "selection": selection,
+            "redaction": str(wishes.redaction),
+            **wishes.asked,
+        },
     )
 
 
@@ -181,14 +202,19 @@ def _write_evidence(
     }.items():
         write_new(folder / name, data)
         yield name
-    yield from write_records(
-        connection,
-        folder,
-        selection=wishes.selection,
-        size=end.size,
-        root=end.root,
-        cuts=cuts | cosigned_sizes(connection, size=end.size),
-    )
+    withheld = wishes.redaction is Redaction.METADATA
+    with new_file(folder / LISTING) if withheld else nullcontext() as listing:
+        yield from write_records(
+            connection,
+            folder,
+            selection=wishes.selection,
+            size=end.size,
+            root=end.root,
+            cuts=cuts | cosigned_sizes(connection, size=end.size),
+            listing=Listing(listing, secret=secrets.token_bytes(32))
+            if listing
+            else None,
+        )
 
 
 def _entry(folder: Path, name: str) -> dict[str, str]:
@@ -218,7 +244,6 @@ def _manifest(
     tool: str,
 ) -> bytes:
     span = wishes.selection.span(end.size)
-    only = {} if wishes.selection.whole else {"only": str(wishes.selection)}
     return rfc8785.dumps(
         {
             "v": 1,
@@ -229,6 +254,16 @@ def _manifest(
             "size": str(end.size),
             "range": {"first": str(span.start), "last": str(span.stop - 1)},
             "files": files,
-            **only,
+            "redact": str(wishes.redaction),
+            **({"only": only} if (only := _only(wishes)) else {}),
         }
     )
+
+
+def _only(wishes: Wishes) -> str:
+    """Return what the verifier is to say is there, where not every record is."""
+    said = str(wishes.selection)
+    if wishes.redaction is not Redaction.METADATA:
+        return said
+    of = f" of {said}" if said else ""
+    return f"{LISTING}{of}, which is the host's word"

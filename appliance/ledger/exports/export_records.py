@@ -16,6 +16,7 @@ from sqlalchemy import Connection, case, select
 
 from appliance.db.tables import RecordRow
 from appliance.ledger.exports.out_folder import new_file
+from appliance.ledger.exports.redaction import Listing
 from appliance.ledger.exports.selection import Selection
 from appliance.ledger.tree.merkle import Frontier, leaf_hash, node_hash
 from bundleformat.errors import DigestMismatchError
@@ -69,6 +70,7 @@ def write_records(
     size: int,
     root: bytes,
     cuts: Collection[int],
+    listing: Listing | None = None,
 ) -> tuple[str, ...]:
     """Write the selected records of the first ``size``, and hashes of the others.
 
@@ -79,12 +81,14 @@ def write_records(
         size: How many records the tree has.
         root: Its signed head.
         cuts: Sizes at which the tree's root must follow from what is written.
+        listing: Takes records whose bytes are withheld, and says which they are.
 
     Raises:
         DigestMismatchError: The records do not hash to ``root``.
         OSError: The disk refused.
     """
-    names = (RECORDS,) if selection.whole else (RECORDS, HASHES)
+    whole = selection.whole and listing is None
+    names = (RECORDS,) if whole else (RECORDS, HASHES)
     span, tree = selection.span(size), Frontier()
     listed = span if selection.listed else range(0)
     with ExitStack() as stack:
@@ -97,17 +101,20 @@ def write_records(
         for seq, leaf, record in connection.execute(
             rows.order_by(RecordRow.seq), execution_options=_STREAMED
         ):
-            if hashes is not None:
-                if record is not None or seq in listed:
-                    hashes.flush()
-                if record is None:
-                    hashes.add(seq, leaf)
-                if seq in listed or seq + 1 in cuts:
-                    hashes.flush()
-            if record is not None:
-                records.write(record + b"\n")
             true_leaf = leaf if record is None else leaf_hash(record)
             tree = tree.extended([true_leaf])
+            given = record
+            if listing and record is not None and listing.withholds(record, true_leaf):
+                given = None
+            if hashes is not None:
+                if given is not None or seq in listed:
+                    hashes.flush()
+                if given is None:
+                    hashes.add(seq, true_leaf)
+                if seq in listed or seq + 1 in cuts:
+                    hashes.flush()
+            if given is not None:
+                records.write(given + b"\n")
         if hashes is not None:
             hashes.flush()
     if (tree.size, tree.root()) != (size, root):

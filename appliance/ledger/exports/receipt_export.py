@@ -10,6 +10,7 @@ Source: C2SP tlog-proof.
 import base64
 import datetime as dt
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from appliance.ledger.log.keys import LedgerKeys
 from appliance.ledger.log.last_record import record_and_end
 from appliance.ledger.log.rotation import key_chain
 from appliance.ledger.records.events import Draft, Event, Outcome
+from appliance.ledger.records.fields import JSON
 from appliance.ledger.tree.note import sign_note
 from bundleformat.errors import DigestMismatchError, MissingError
 
@@ -82,6 +84,7 @@ def export_receipts(
     keys: LedgerKeys,
     now: dt.datetime,
     tool: str,
+    account: Mapping[str, JSON],
 ) -> ReceiptExport:
     """Record ``receipts.exported``, then write the receipts to ``folder``.
 
@@ -95,6 +98,7 @@ def export_receipts(
         keys: The ledger's keys, for the record and the index.
         now: When.
         tool: Name and version of this program, as ``sallyport/0.1.0``.
+        account: Who asked, as the record says it.
 
     Raises:
         ConflictError: ``folder`` exists.
@@ -107,7 +111,9 @@ def export_receipts(
     check_place(folder)
     end, signer = record_and_end(
         engine,
-        lambda connection: _export_draft(connection, selection, log=log, tool=tool),
+        lambda connection: _export_draft(
+            connection, selection, log=log, said={"tool": tool, **account}
+        ),
         log=log,
         keys=keys,
         now=now,
@@ -137,7 +143,11 @@ def export_receipts(
 
 
 def _export_draft(
-    connection: Connection, selection: Selection, *, log: LogIdentity, tool: str
+    connection: Connection,
+    selection: Selection,
+    *,
+    log: LogIdentity,
+    said: Mapping[str, JSON],
 ) -> Draft:
     size = read_verified_head(connection, log=log).size
     return Draft(
@@ -148,7 +158,7 @@ def _export_draft(
             "receipts": len(_find(connection, selection)),
             "channel": selection.channel,
             "version": selection.version,
-            "tool": tool,
+            **said,
         },
     )
 

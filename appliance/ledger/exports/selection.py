@@ -14,6 +14,9 @@ from appliance.db.tables import RecordRow
 from appliance.ledger.records.events import Event, token_or_digest
 from appliance.ledger.records.fields import JSON
 
+NEEDED = (Event.KEY_ROTATE,)
+"""Records without which no export can be verified: every export holds them."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selection:
@@ -66,8 +69,7 @@ class Selection:
     def clause(self, span: range) -> ColumnElement[bool]:
         """Return what is true of the rows whose records are to be exported.
 
-        Records that name a key of the ledger are always among them, since no
-        export can be verified without.
+        Those that are ``NEEDED`` are always among them.
         """
         asked = [RecordRow.seq >= span.start, RecordRow.seq < span.stop]
         for column, wish in (
@@ -79,8 +81,8 @@ class Selection:
                 asked.append(column == wish)
         if self.model is not None:
             asked.append(_names_model(self.model))
-        rotation = RecordRow.event == str(Event.KEY_ROTATE)
-        return true() if self.whole else or_(rotation, and_(*asked))
+        needed = RecordRow.event.in_([str(event) for event in NEEDED])
+        return true() if self.whole else or_(needed, and_(*asked))
 
 
 EVERYTHING = Selection()

@@ -137,7 +137,8 @@ class Export:
         self.check_manifest()
         yield "the manifest is signed and every file it lists is unchanged"
         counts = ", ".join(f"{n} {event}" for event, n in sorted(self.events.items()))
-        yield f"{' to '.join(self.times)}: {counts}"
+        if counts:
+            yield f"{' to '.join(self.times)}: {counts}"
 
     def read_chain(self) -> None:
         """Add the log's keys, each introduced by a head that the one before signed."""

@@ -172,6 +172,9 @@ _SELECTION = object_of(
 )
 """What an export that does not hold every record was asked for."""
 
+_ACCOUNT = {"operator_uid": COUNT, "login_uid": COUNT}
+"""Who did it, as the operating system knows them."""
+
 _ARTIFACT = object_of(
     required={"kind": TOKEN, "name": TOKEN, "sha256": SHA256, "size_bytes": COUNT}
 )
@@ -210,7 +213,14 @@ CATALOGUE: Mapping[Event, Terms] = {
     Event.LOG_CREATED: Terms(fields=object_of(required={"vkey": TOKEN, "tool": TOKEN})),
     Event.LOG_EXPORTED: Terms(
         fields=object_of(
-            required={"size": SEQ, "tool": TOKEN}, optional={"selection": _SELECTION}
+            required={"size": SEQ, "tool": TOKEN},
+            optional={
+                "selection": _SELECTION,
+                "redaction": TOKEN,
+                "formats": list_of(TOKEN),
+                "carrier": TOKEN,
+                **_ACCOUNT,
+            },
         )
     ),
     Event.LOG_READ: Terms(
@@ -430,7 +440,7 @@ CATALOGUE: Mapping[Event, Terms] = {
     Event.RECEIPTS_EXPORTED: Terms(
         fields=object_of(
             required={"size": SEQ, "receipts": COUNT, "tool": TOKEN},
-            optional={"channel": TOKEN, "version": COUNT},
+            optional={"channel": TOKEN, "version": COUNT, **_ACCOUNT},
         )
     ),
     Event.SIEM_GAP: Terms(

@@ -1,6 +1,7 @@
 """``sallyport audit export`` and ``audit verify``: what an auditor is told."""
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from appliance.account import login_uid
 from appliance.audit_media.iso_image import find_xorriso
 from appliance.cli import main
 from appliance.clock import SystemClock
@@ -288,3 +290,64 @@ def test_a_receipt_that_is_none_is_malformed(
     check = ["audit", "verify-receipt", "1.x.0", folder, "--key", key, "--json"]
     assert main(check) == 3
     assert json.loads(capsys.readouterr().err)["error"]["code"] == "malformed"
+
+
+def _last_record(home: Path) -> dict[str, Any]:
+    with open_host(home).look() as connection:
+        query = "SELECT bytes FROM record ORDER BY seq DESC LIMIT 1"
+        record = json.loads(connection.exec_driver_sql(query).scalar_one())
+    assert isinstance(record, dict)
+    return record
+
+
+@pytest.mark.parametrize(
+    ("options", "where"),
+    [
+        (("--redact", "names"), "--redact"),
+        (("--redact", "metadata", "--format", "csv"), "--format, --redact"),
+    ],
+)
+def test_a_level_that_cannot_be_had_is_refused_before_the_record(
+    home: Path, tmp_path: Path, capsys: Captured, options: tuple[str, str], where: str
+) -> None:
+    out = tmp_path / "out"
+    command = ["--home", str(home), "audit", "export", "--out", str(out), *options]
+    assert main([*command, "--json"]) == 2
+    assert json.loads(capsys.readouterr().err)["error"]["where"] == where
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    assert _last_record(home)["event"] != "log.exported"
+
+
+def test_who_asked_and_for_what_is_on_record(home: Path, tmp_path: Path) -> None:
+    command = ["--home", str(home), "audit", "export", "--out"]
+    plain = [*command, str(tmp_path / "plain")]
+    assert main(plain) == 0
+    said = _last_record(home)
+    assert (said["event"], said["redaction"]) == ("log.exported", "digest")
+    assert (said["operator_uid"], said["carrier"]) == (os.getuid(), "folder")
+    assert said.get("login_uid") == login_uid()
+    assert said.keys().isdisjoint({"formats", "selection", "recipient"})
+    part = ("--from", "1", "--format", "xlsx,csv", "--tar")
+    assert main([*command, str(tmp_path / "part.tar"), *part]) == 0
+    said = _last_record(home)
+    assert (said["carrier"], said["formats"]) == ("tar", ["csv", "xlsx"])
+    assert said["selection"] == {"first": "1"}
+    assert main([*command, str(tmp_path / "listed"), "--redact", "metadata"]) == 0
+    assert _last_record(home)["redaction"] == "metadata"
+
+
+def test_a_record_picked_from_a_listing_is_proven_against_its_checkpoint(
+    home: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    on_host = ["--home", str(home), "audit"]
+    listed, proof = tmp_path / "listed", tmp_path / "proof"
+    assert main([*on_host, "export", "--out", str(listed), "--redact", "metadata"]) == 0
+    checkpoint = str(listed / "checkpoint.txt")
+    prove = ["prove", "1", "--out", str(proof), "--since", checkpoint]
+    assert main([*on_host, *prove]) == 0
+    capsys.readouterr()
+    main(["--home", str(home), "audit", "key"])
+    key = capsys.readouterr().out.strip()
+    for folder in (listed, proof):
+        verify = ["audit", "verify", str(folder), "--key", key, "--held", checkpoint]
+        assert main(verify) == 0

@@ -1,6 +1,7 @@
 """``generations``, ``model``, ``store`` and ``receipts`` as a person calls them."""
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -199,7 +200,8 @@ def test_receipts_are_listed_exported_and_verified_as_printed(
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert json.loads(kept.host.events("receipts.exported")[0])["receipts"] == 3
+    said = json.loads(kept.host.events("receipts.exported")[0])
+    assert (said["receipts"], said["operator_uid"]) == (3, os.getuid())
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,7 @@ def export(
         keys=ledger.keys,
         now=NOW,
         tool=TOOL,
+        account={"operator_uid": 990, "login_uid": None},
     )
 
 

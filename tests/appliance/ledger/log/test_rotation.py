@@ -164,6 +164,7 @@ def test_receipts_of_imports_are_verified_from_the_first_key(
         keys=ledger.keys,
         now=NOW,
         tool=TOOL,
+        account={},
     )
     receipt_verifier.verify(folder, ledger.log.vkey)
     path = folder / "epoch-keys.jsonl"
