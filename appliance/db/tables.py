@@ -1,9 +1,9 @@
 """Every table of ``sallyport.db``; what the migrations are compared with.
 
-The ledger's tables (``log_meta``, ``record``, ``checkpoint``, ``epoch_key``,
-``cosignature``, ``halt``) are append-only: their triggers are created by the
-migrations and tested there. All times are RFC 3339 UTC text, all digests lower-case
-hexadecimal text unless the column is a BLOB.
+The ledger's tables (``log_meta``, ``record``, ``subtree``, ``checkpoint``,
+``epoch_key``, ``cosignature``, ``halt``) are append-only: their triggers are created
+by the migrations and tested there. All times are RFC 3339 UTC text, all digests
+lower-case hexadecimal text unless the column is a BLOB.
 """
 
 from sqlalchemy import ForeignKey, Index, LargeBinary, text
@@ -44,6 +44,18 @@ class RecordRow(Base):
         Index("ix_record_event_ts", "event", "ts"),
         Index("ix_record_team_ts", "team", "ts"),
     )
+
+
+class SubtreeRow(Base):
+    """The root over ``leaves`` records from ``place`` on; an index of the tree."""
+
+    __tablename__ = "subtree"
+
+    leaves: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    place: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    root: Mapped[bytes] = mapped_column(LargeBinary)
+
+    __table_args__ = ({"sqlite_with_rowid": False},)
 
 
 class CheckpointRow(Base):

@@ -17,6 +17,7 @@ from appliance.ledger.log.append import CLOSING, Receipt, append
 from appliance.ledger.log.head import LogIdentity, read_verified_head
 from appliance.ledger.log.keys import LedgerKeys
 from appliance.ledger.log.rotation import Epoch, read_epochs
+from appliance.ledger.log.subtrees import KeptSubtrees
 from appliance.ledger.records.events import Draft, Event, Outcome
 from appliance.ledger.tree.merkle import Frontier, leaf_hash
 from appliance.ledger.tree.note import Checkpoint, open_checkpoint, parse_vkey
@@ -109,6 +110,7 @@ def fsck(connection: Connection, *, log: LogIdentity) -> FsckReport:
     checkpoints = _checkpoints(connection, epochs)
     due = next(checkpoints, None)
     tree, verified, unanswered = Frontier(), 0, set[str]()
+    subtrees = KeptSubtrees(connection)
     records = select(RecordRow.__table__).order_by(RecordRow.seq)
     for row in connection.execute(records, execution_options=_STREAMED).mappings():
         if row["seq"] != tree.size:
@@ -117,7 +119,7 @@ def fsck(connection: Connection, *, log: LogIdentity) -> FsckReport:
         _follow_request(row, unanswered)
         if row["event"] == Event.KEY_ROTATE:
             named[tree.size] = json.loads(row["bytes"])["vkey"]
-        tree = tree.extended([row["leaf"]])
+        tree = tree.extended([row["leaf"]], grown=subtrees.check)
         if due is not None and due.size == tree.size:
             _check_root(due, tree)
             due, verified = next(checkpoints, None), verified + 1
@@ -128,6 +130,7 @@ def fsck(connection: Connection, *, log: LogIdentity) -> FsckReport:
             expected=f"{head.size} records",
             actual=str(tree.size),
         )
+    subtrees.check_no_more()
     if named != {epoch.rotate_seq: epoch.vkey for epoch in epochs}:
         raise SignatureError(
             "the records name other keys than the table", where="epoch_key"

@@ -22,8 +22,6 @@ from appliance.ledger.exports.out_folder import check_place, partial_folder, wri
 from appliance.ledger.exports.receipt import (
     ReceiptRecord,
     find_receipts,
-    inclusion_proofs,
-    leaf_hashes,
 )
 from appliance.ledger.log.append import Receipt
 from appliance.ledger.log.head import (
@@ -34,8 +32,10 @@ from appliance.ledger.log.head import (
 from appliance.ledger.log.keys import LedgerKeys
 from appliance.ledger.log.last_record import record_and_end
 from appliance.ledger.log.rotation import key_chain
+from appliance.ledger.log.subtrees import inclusion_path
 from appliance.ledger.records.events import Draft, Event, Outcome
 from appliance.ledger.records.fields import JSON
+from appliance.ledger.tree.merkle import inclusion_holds, leaf_hash
 from appliance.ledger.tree.note import sign_note
 from bundleformat.errors import DigestMismatchError, MissingError
 
@@ -183,24 +183,35 @@ def _write_receipts(
     found = read_checkpoint(connection, size=end.size)
     note = "" if found is None else found[1]
     records = tuple(r for r in _find(connection, selection) if r.seq < end.size)
-    leaves = leaf_hashes(connection, size=end.size)
-    root, proofs = inclusion_proofs(leaves, [record.seq for record in records])
-    if root != end.root:
-        raise DigestMismatchError(
-            "the records do not hash to the signed root",
-            where="ledger",
-            expected=end.root.hex(),
-            actual=root.hex(),
-            hint="Run: sallyport audit fsck. Keep the database; it is evidence.",
-        )
     write_new(folder / receipt_verifier.CHECKPOINT, note.encode())
     chain = key_chain(connection, size=end.size)
     write_new(folder / receipt_verifier.KEYS, chain)
     for record in records:
         write_new(folder / f"{record.seq}.json", record.data)
-        proof = _proof(record.seq, proofs[record.seq], note=note)
+        path = _path(connection, record, end=end)
+        proof = _proof(record.seq, path, note=note)
         write_new(folder / f"{record.seq}.tlog-proof", proof.encode())
     return records
+
+
+def _path(
+    connection: Connection, record: ReceiptRecord, *, end: Receipt
+) -> tuple[bytes, ...]:
+    """Return the hashes from a record to the head of ``end``, to which they lead.
+
+    Raises:
+        DigestMismatchError: They do not.
+    """
+    path = inclusion_path(connection, record.seq, size=end.size)
+    leaf = leaf_hash(record.data)
+    if not inclusion_holds(leaf, path, index=record.seq, size=end.size, root=end.root):
+        raise DigestMismatchError(
+            "the records do not hash to the signed root",
+            where=f"record {record.seq}",
+            expected=end.root.hex(),
+            hint="Run: sallyport audit fsck. Keep the database; it is evidence.",
+        )
+    return path
 
 
 def _proof(seq: int, hashes: tuple[bytes, ...], *, note: str) -> str:

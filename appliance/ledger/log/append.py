@@ -1,10 +1,10 @@
 """Appends records and signs the new tree head, inside the caller's transaction.
 
-This is the only code that inserts into ``record`` and ``checkpoint``. The head,
-and which key is to sign, are always read from the database inside the transaction,
-never remembered, so that a command line and a running server can append to one
-ledger while its keys change. Nothing is committed
-here: a flow can make its own change and the record of it one transaction.
+This is the only code that inserts into ``record``, ``subtree`` and ``checkpoint``.
+The head, and which key is to sign, are always read from the database inside the
+transaction, never remembered, so that a command line and a running server can append
+to one ledger while its keys change. Nothing is committed here: a flow can make its
+own change and the record of it one transaction.
 """
 
 import datetime as dt
@@ -19,6 +19,7 @@ from appliance.ledger.log.halt import check_not_halted
 from appliance.ledger.log.head import LogIdentity, check_continues, read_signing_head
 from appliance.ledger.log.keys import LedgerKeys
 from appliance.ledger.log.objects import check_objects
+from appliance.ledger.log.subtrees import Growth
 from appliance.ledger.records.events import Draft, Event, encode_record, timestamp
 from appliance.ledger.tree.merkle import Frontier, leaf_hash
 from appliance.ledger.tree.note import Checkpoint, sign_note
@@ -134,7 +135,9 @@ def extend_although_halted(
     leaves = _insert_records(connection, drafts, first=before.size, log=log, now=now)
     _settle_open_requests(connection, drafts, first=before.size)
     signer = keys.signer(opened)
-    after = before.extended(leaves)
+    growth = Growth(before, leaves)
+    growth.keep(connection)
+    after = growth.after
     root = after.root()
     text = Checkpoint(origin=log.origin, size=after.size, root=root).encode()
     connection.execute(

@@ -11,10 +11,10 @@ from sqlalchemy import Connection, select
 
 from appliance.db.tables import RecordRow
 from appliance.ledger.log.head import key_at, read_checkpoint
+from appliance.ledger.log.subtrees import range_root
 from appliance.ledger.tree.merkle import (
     consistency_holds,
     consistency_ranges,
-    tree_root,
 )
 from appliance.ledger.tree.note import (
     Checkpoint,
@@ -28,8 +28,6 @@ from bundleformat.errors import (
     MalformedError,
     RollbackError,
 )
-
-_STREAMED = {"yield_per": 1_000}
 
 
 def held_checkpoint(connection: Connection, data: bytes, *, where: str) -> Checkpoint:
@@ -80,7 +78,7 @@ def consistency_file(
 ) -> bytes:
     """Return the proof that ``held`` is the beginning of the head in ``note``."""
     hashes = (
-        base64.b64encode(_root(connection, part)).decode()
+        base64.b64encode(range_root(connection, part)).decode()
         for part in consistency_ranges(held.size, size)
     )
     lines = "".join(f"{text}\n" for text in hashes)
@@ -113,13 +111,3 @@ def check_consistency(data: bytes, *, held: Checkpoint, note: bytes) -> None:
             "the head that was held is not the beginning of this one",
             where="consistency",
         )
-
-
-def _root(connection: Connection, part: range) -> bytes:
-    leaves = connection.execute(
-        select(RecordRow.leaf)
-        .where(RecordRow.seq >= part.start, RecordRow.seq < part.stop)
-        .order_by(RecordRow.seq),
-        execution_options=_STREAMED,
-    ).scalars()
-    return tree_root(leaves)

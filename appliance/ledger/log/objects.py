@@ -19,7 +19,7 @@ from bundleformat.ledger_release import Cause
 
 TABLES: Final = (
     *("checkpoint", "cosignature", "epoch_key", "halt"),
-    *("log_meta", "record"),
+    *("log_meta", "record", "subtree"),
 )
 """The tables of the ledger; of these every index counts as well."""
 
@@ -36,6 +36,7 @@ EXPECTED: Final[Mapping[str, str]] = MappingProxyType(
         "table:halt": "29ce9ba1fe1fb07c945ecb033a47c5cb",
         "table:log_meta": "9e69b45c094f7e205124f3c31051b1d4",
         "table:record": "6a7b7518d021ad9fcf27ad5e5b6dca1e",
+        "table:subtree": "d8eef5905cbc653842dda945089e2661",
         "trigger:checkpoint_no_delete": "41fe14a73c385f30d38cea984df79df8",
         "trigger:checkpoint_no_update": "9b6b62e69e16ddce562bd2dd530f11fb",
         "trigger:checkpoint_order": "554e88566d470f1054d2ef80e89d8013",
@@ -54,6 +55,8 @@ EXPECTED: Final[Mapping[str, str]] = MappingProxyType(
         "trigger:record_leaf": "3bf25f84ae9245a0d48b375a958947ce",
         "trigger:record_no_delete": "f9cea3975acc242bba8abb2c03278243",
         "trigger:record_no_update": "8a8f2512c1d765de942661e07962ee90",
+        "trigger:subtree_no_delete": "838b4e685a8858b7116bf391892c5caf",
+        "trigger:subtree_no_update": "0e1bbde039a898a56de316ce73d04483",
     }
 )
 """Each object by kind and name: a digest of its table and of its SQL, which is taken

@@ -2,13 +2,13 @@
 
 Pure values. ``Frontier`` holds the O(log n) hashes from which a tree grows;
 ``inclusion_proof`` and ``consistency_proof`` take all leaf hashes and cost O(n);
-``consistency_ranges`` says which leaves a proof is made of, for those who read them
-from elsewhere.
+``inclusion_ranges`` and ``consistency_ranges`` say which leaves the hashes of a proof
+are made of, for those who keep subtrees elsewhere.
 Source: RFC 6962, section 2.1; RFC 9162, sections 2.1.3.2 and 2.1.4.2.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 HASH_BYTES = 32
@@ -16,6 +16,10 @@ HASH_BYTES = 32
 
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 """The root of a tree without leaves."""
+
+
+Grown = Callable[[int, int, bytes], None]
+"""Is told of a perfect subtree: its first leaf, its number of leaves, its root."""
 
 
 def leaf_hash(data: bytes) -> bytes:
@@ -38,15 +42,27 @@ class Frontier:
     size: int = 0
     hashes: tuple[bytes, ...] = ()
 
-    def extended(self, leaves: Iterable[bytes]) -> "Frontier":
-        """Return the frontier after appending ``leaves`` in order."""
+    def extended(
+        self, leaves: Iterable[bytes], *, grown: Grown | None = None
+    ) -> "Frontier":
+        """Return the frontier after appending ``leaves`` in order.
+
+        ``grown`` is told of every perfect subtree of two leaves and more that becomes
+        whole: its first leaf, how many it has, and its root.
+        """
         size, stack = self.size, list(self.hashes)
         for leaf in leaves:
-            carried, full = leaf, size
-            while full & 1:
-                carried, full = node_hash(stack.pop(), carried), full >> 1
-            stack.append(carried)
+            carried, full, width = leaf, size, 1
             size += 1
+            while full & 1:
+                carried, full, width = (
+                    node_hash(stack.pop(), carried),
+                    full >> 1,
+                    2 * width,
+                )
+                if grown is not None:
+                    grown(size - width, width, carried)
+            stack.append(carried)
         return Frontier(size=size, hashes=tuple(stack))
 
     def root(self) -> bytes:
@@ -120,6 +136,39 @@ def consistency_ranges(old_size: int, size: int) -> tuple[range, ...]:
     if old_size in (0, size):
         return ()
     return _subproof(old_size, range(size), whole=True)
+
+
+def inclusion_ranges(index: int, size: int) -> tuple[range, ...]:
+    """Return the leaves below each hash of an inclusion proof, in its order.
+
+    Source: RFC 6962, section 2.1.1.
+
+    Raises:
+        IndexError: There is no such leaf.
+    """
+    if not 0 <= index < size:
+        raise IndexError(index)
+    leaves, path = range(size), list[range]()
+    while len(leaves) > 1:
+        split = leaves.start + _split(len(leaves))
+        left, right = range(leaves.start, split), range(split, leaves.stop)
+        leaves, beside = (left, right) if index < split else (right, left)
+        path.append(beside)
+    return tuple(reversed(path))
+
+
+def perfect_ranges(leaves: range) -> Iterator[range]:
+    """Yield the fewest perfect subtrees that ``leaves`` are made of, in order.
+
+    Each begins at a multiple of its own length, as in the tree over all leaves.
+    """
+    place = leaves.start
+    while place < leaves.stop:
+        width = 1 << ((leaves.stop - place).bit_length() - 1)
+        aligned = place & -place
+        width = min(width, aligned) if aligned else width
+        yield range(place, place + width)
+        place += width
 
 
 def inclusion_holds(

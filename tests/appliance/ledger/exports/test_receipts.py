@@ -13,14 +13,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from appliance.db.session import restore_triggers
 from appliance.ledger.exports import receipt_verifier
-from appliance.ledger.exports.receipt import find_receipts, import_of, inclusion_proofs
+from appliance.ledger.exports.receipt import find_receipts, import_of
 from appliance.ledger.exports.receipt_export import (
     ReceiptExport,
     Selection,
     export_receipts,
 )
 from appliance.ledger.records.events import Draft, Event, Outcome
-from appliance.ledger.tree.merkle import inclusion_proof, leaf_hash, tree_root
 from appliance.ledger.tree.note import VerifierKey, sign_note
 from bundleformat.digest import Sha256
 from bundleformat.errors import ConflictError, DigestMismatchError, MissingError
@@ -87,14 +86,6 @@ def check(folder: Path, key: str) -> tuple[int, str]:
     )
     assert done.stderr == "", done.stderr
     return done.returncode, done.stdout
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 13, 64, 100])
-def test_proofs_of_one_pass_are_those_of_the_whole_tree(size: int) -> None:
-    leaves = [leaf_hash(bytes([n])) for n in range(size)]
-    root, proofs = inclusion_proofs(iter(leaves), range(size + 1))
-    assert root == tree_root(leaves)
-    assert proofs == {n: inclusion_proof(leaves, n) for n in range(size)}
 
 
 def test_receipts_are_found_by_channel_and_version(ledger: Ledger) -> None:

@@ -1,5 +1,6 @@
 """The tree agrees with RFC 6962, and no proof holds for what it does not show."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ from appliance.ledger.tree.merkle import (
     consistency_proof,
     inclusion_holds,
     inclusion_proof,
+    inclusion_ranges,
     leaf_hash,
     node_hash,
+    perfect_ranges,
     tree_root,
 )
 
@@ -134,6 +137,57 @@ def test_every_consistency_proof_holds_only_for_its_two_roots(
             consistency_proof(rewritten, old_size),
             **(holds | {"root": _naive_root(rewritten)}),
         )
+
+
+@given(SIZES, st.data())
+def test_the_hashes_of_a_proof_are_roots_of_its_ranges(
+    size: int, data: st.DataObject
+) -> None:
+    leaves = _leaves(size)
+    index = data.draw(st.integers(0, size - 1))
+    assert inclusion_proof(leaves, index) == tuple(
+        _naive_root(leaves[part.start : part.stop])
+        for part in inclusion_ranges(index, size)
+    )
+
+
+@given(st.integers(0, 10_000), st.integers(0, 10_000))
+def test_perfect_ranges_are_aligned_and_leave_nothing_out(
+    start: int, length: int
+) -> None:
+    parts = list(perfect_ranges(range(start, start + length)))
+    assert [place for part in parts for place in part] == list(
+        range(start, start + length)
+    )
+    for part in parts:
+        assert len(part).bit_count() == 1
+        assert part.start % len(part) == 0
+    for left, right in itertools.pairwise(parts):
+        # Two of one length that began at a multiple of both would be one.
+        assert len(left) != len(right) or left.start % (2 * len(left))
+
+
+@given(st.integers(0, 130), st.integers(0, 130))
+def test_every_subtree_that_becomes_whole_is_told_of_once(size: int, more: int) -> None:
+    leaves = _leaves(size + more)
+    told: list[tuple[int, int, bytes]] = []
+    Frontier().extended(leaves[:size]).extended(
+        leaves[size:], grown=lambda *subtree: told.append(subtree)
+    )
+    whole = {
+        (place, width): _naive_root(leaves[place : place + width])
+        for width in (2, 4, 8, 16, 32, 64, 128, 256)
+        for place in range(0, size + more, width)
+        if size < place + width <= size + more
+    }
+    assert {(place, width): root for place, width, root in told} == whole
+    assert len(told) == len(whole)
+
+
+@pytest.mark.parametrize("index", [-1, 3])
+def test_there_are_no_ranges_for_a_leaf_that_is_not_there(index: int) -> None:
+    with pytest.raises(IndexError):
+        inclusion_ranges(index, 3)
 
 
 def test_a_tree_is_no_prefix_of_a_smaller_one() -> None:
