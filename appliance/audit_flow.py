@@ -3,11 +3,12 @@
 1. what is asked for can be: the place is free, and the programs are there.
 2. the export is on record, then written; see ``ledger.export``.
 3. where one file is wanted, the written folder is packed, and the file published.
+   If only one auditor is to read it, what is written before lies in the home alone.
 """
 
 import dataclasses
 import datetime as dt
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -17,8 +18,10 @@ from sqlalchemy import Connection
 
 from appliance.account import account_fields
 from appliance.audit_formats.derive import Format, derive
+from appliance.audit_media.home_scratch import scratch_at_home
 from appliance.audit_media.iso_image import find_xorriso, write_iso
 from appliance.audit_media.new_file import publish
+from appliance.audit_media.sealed_file import Recipient, sealed_for
 from appliance.audit_media.tar_file import write_tar
 from appliance.host import OpenHost, tool_name
 from appliance.ledger.exports.export import Derive, Export, Wishes, export
@@ -65,14 +68,39 @@ class Carrier(StrEnum):
     FOLDER = "folder"
     TAR = "tar"
     ISO = "iso"
+    SEALED = "sealed"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Form:
+    """What an export is to be like, apart from its records.
+
+    Attributes:
+        carrier: Whether it becomes a folder, an archive, an image, or an archive
+            that is encrypted.
+        formats: What is made from the records besides, for convenience.
+        recipient: For whom it is encrypted, if it is.
+    """
+
+    carrier: Carrier = Carrier.FOLDER
+    formats: Collection[Format] = ()
+    recipient: Recipient | None = None
+
+    def fields(self) -> Mapping[str, JSON]:
+        """Return what ``log.exported`` says of it, and of who asked."""
+        return {
+            **account_fields(),
+            "carrier": str(self.carrier),
+            "formats": [str(each) for each in self.formats] or None,
+            "recipient": self.recipient.key_id if self.recipient else None,
+        }
 
 
 def export_ledger(
     host: OpenHost,
     out: Path,
     *,
-    formats: Collection[Format] = (),
-    carrier: Carrier = Carrier.FOLDER,
+    form: Form | None = None,
     asked: Asked | None = None,
     more: Derive | None = None,
 ) -> Export:
@@ -81,8 +109,7 @@ def export_ledger(
     Args:
         host: Whose ledger.
         out: Where; it MUST NOT exist, its parent must.
-        formats: What is made from the records besides, for convenience.
-        carrier: Whether ``out`` becomes a folder, an archive or an image.
+        form: What it is to be like; a folder with nothing but the records if not told.
         asked: Which records, and what the auditor holds already; else everything.
         more: Makes further files from the records.
 
@@ -97,28 +124,53 @@ def export_ledger(
         AuditUnavailableError: The ledger's head is damaged.
         StorageFaultError: The disk refused, or is full.
     """
-    now, asked = host.clock.now(), asked or Asked()
-    _check_formats(formats, asked.redaction)
+    form, asked = form or Form(), asked or Asked()
+    now = host.clock.now()
+    _check_formats(form.formats, asked.redaction)
     with host.look() as connection:
-        wishes = dataclasses.replace(
-            _wishes(connection, asked), asked=_on_record(carrier, formats)
-        )
+        wishes = dataclasses.replace(_wishes(connection, asked), asked=form.fields())
     write = partial(
-        _export_folder, host, formats=formats, more=more, now=now, wishes=wishes
+        _export_folder, host, formats=form.formats, more=more, now=now, wishes=wishes
     )
-    if carrier is Carrier.FOLDER:
+    if form.carrier is Carrier.FOLDER:
         return write(out)
     check_place(out)
-    xorriso = find_xorriso() if carrier is Carrier.ISO else ""
+    if form.recipient is not None:
+        return _sealed(host, out, form.recipient, write=write, now=now)
+    xorriso = find_xorriso() if form.carrier is Carrier.ISO else ""
     with scratch_beside(out) as scratch:
         folder, packed = scratch / "export", scratch / "packed"
         made = write(folder)
-        if carrier is Carrier.TAR:
-            write_tar(folder, packed, top=out.stem, created=now)
+        if form.carrier is Carrier.TAR:
+            with packed.open("xb") as file:
+                write_tar(folder, file, top=out.stem, created=now)
         else:
             write_iso(folder, packed, program=xorriso, created=now, scratch=scratch)
         publish(packed, out)
     return dataclasses.replace(made, folder=out)
+
+
+def _sealed(
+    host: OpenHost,
+    out: Path,
+    recipient: Recipient,
+    *,
+    write: Callable[[Path], Export],
+    now: dt.datetime,
+) -> Export:
+    with scratch_at_home(host.home) as scratch:
+        made = write(scratch / "export")
+        with scratch_beside(out) as beside:
+            packed = beside / "packed"
+            with packed.open("xb") as file, sealed_for(recipient, file) as sink:
+                write_tar(made.folder, sink, top=archive_name(out), created=now)
+            publish(packed, out)
+    return dataclasses.replace(made, folder=out)
+
+
+def archive_name(out: Path) -> str:
+    """Return what the folder in an encrypted archive is called."""
+    return out.name.removesuffix(".age").removesuffix(".tar") or "export"
 
 
 def _export_folder(
@@ -173,7 +225,7 @@ def prove(
         wishes = dataclasses.replace(
             proof_wishes(connection, what, log=host.log),
             since=_held(connection, since),
-            asked=_on_record(Carrier.FOLDER, ()),
+            asked=Form().fields(),
         )
     return _export_folder(host, out, formats=(), now=host.clock.now(), wishes=wishes)
 
@@ -239,15 +291,6 @@ def _held(
     connection: Connection, since: tuple[tuple[str, bytes], ...]
 ) -> tuple[Checkpoint, ...]:
     return tuple(held_checkpoint(connection, data, where=name) for name, data in since)
-
-
-def _on_record(carrier: Carrier, formats: Collection[Format]) -> Mapping[str, JSON]:
-    """Return what ``log.exported`` says of who asked, and for what form."""
-    return {
-        **account_fields(),
-        "carrier": str(carrier),
-        "formats": [str(each) for each in formats] or None,
-    }
 
 
 def _check_formats(formats: Collection[Format], redaction: Redaction) -> None:

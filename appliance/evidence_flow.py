@@ -1,11 +1,11 @@
 """Makes an evidence pack: an export with tables of where a framework is answered."""
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from appliance.audit_flow import Carrier, export_ledger
-from appliance.audit_formats.derive import Format, read_records
+from appliance.audit_flow import Form, export_ledger
+from appliance.audit_formats.derive import read_records
 from appliance.evidence.frameworks import check_names
 from appliance.evidence.pack import Place, as_csv, as_html, as_json, see, table
 from appliance.host import OpenHost, tool_name
@@ -21,8 +21,7 @@ def pack_evidence(
     out: Path,
     names: Sequence[str],
     *,
-    formats: Collection[Format] = (),
-    carrier: Carrier = Carrier.FOLDER,
+    form: Form,
 ) -> Export:
     """Write an export to the new ``out`` with the tables of these frameworks.
 
@@ -36,7 +35,7 @@ def pack_evidence(
     def more(folder: Path) -> Iterator[str]:
         return _tables(folder, chosen)
 
-    return export_ledger(host, out, formats=formats, carrier=carrier, more=more)
+    return export_ledger(host, out, form=form, more=more)
 
 
 def file_names(names: Sequence[str]) -> tuple[str, ...]:

@@ -6,25 +6,25 @@ say a size or a name gets a pax record before it. Source: POSIX.1-2017, pax.
 
 import datetime as dt
 import tarfile
+from io import BufferedIOBase
 from pathlib import Path
 
 
-def write_tar(folder: Path, path: Path, *, top: str, created: dt.datetime) -> None:
-    """Write everything in ``folder`` to the new archive ``path``.
+def write_tar(
+    folder: Path, sink: BufferedIOBase, *, top: str, created: dt.datetime
+) -> None:
+    """Write everything in ``folder`` to ``sink``, as an archive.
 
     Args:
         folder: What is archived: plain files, and folders of such.
-        path: The archive.
+        sink: Takes the archive, from its beginning on; nothing goes back in it.
         top: The name of the folder in it that holds everything.
         created: The date of every file.
 
     Raises:
         OSError: The disk refused.
     """
-    with (
-        path.open("xb") as file,
-        tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive,
-    ):
+    with tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as archive:
         archive.addfile(_entry(top, created, kind=tarfile.DIRTYPE))
         for each in sorted(folder.rglob("*")):
             name = f"{top}/{each.relative_to(folder).as_posix()}"

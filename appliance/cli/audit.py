@@ -11,16 +11,16 @@ from appliance.audit_flow import (
     prove,
     write_checkpoint,
 )
-from appliance.audit_formats.derive import parse_formats
 from appliance.cli import audit_read, audit_state, audit_verify
 from appliance.cli import witness as witness_commands
 from appliance.cli.exports import (
     Formats,
     Iso,
+    Recipient,
     Tar,
-    carrier_of,
     export_lines,
     export_value,
+    form_of,
 )
 from appliance.cli.options import Json, host, read_input
 from appliance.cli.output import show
@@ -140,6 +140,7 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter per option
     formats: Formats = "jsonl",
     tar: Tar = False,
     iso: Iso = False,
+    recipient: Recipient = None,
     since: Annotated[
         list[Path] | None,
         typer.Option(
@@ -181,8 +182,7 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter per option
     Of records that were not asked for only hashes are written, one for each within
     the range, so that nobody can say less was left out than was.
     """
-    chosen = parse_formats(formats)
-    carrier = carrier_of(tar=tar, iso=iso)
+    form = form_of(formats, tar=tar, iso=iso, recipient=recipient)
     asked = Asked(
         start=start,
         end=end,
@@ -192,9 +192,9 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter per option
         since=_held(since),
         redaction=parse_redaction(redact),
     )
-    made = export_ledger(host(), out, formats=chosen, carrier=carrier, asked=asked)
-    value = export_value(made, formats=chosen)
-    show(value, export_lines(made, carrier=carrier), as_json=as_json)
+    made = export_ledger(host(), out, form=form, asked=asked)
+    value = export_value(made, form=form)
+    show(value, export_lines(made, form=form), as_json=as_json)
 
 
 @app.command("prove")

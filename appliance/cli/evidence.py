@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 
 from appliance import evidence_flow
-from appliance.audit_formats.derive import parse_formats
 from appliance.cli.exports import (
     Formats,
     Iso,
+    Recipient,
     Tar,
-    carrier_of,
     export_lines,
     export_value,
+    form_of,
 )
 from appliance.cli.options import Json, host
 from appliance.cli.output import show, table
@@ -50,6 +50,7 @@ def pack(
     formats: Formats = "jsonl",
     tar: Tar = False,
     iso: Iso = False,
+    recipient: Recipient = None,
     as_json: Json = False,
 ) -> None:
     """Write an export with tables of what a framework asks, does and leaves open.
@@ -57,14 +58,11 @@ def pack(
     Each claim names records of this ledger by number and leaf hash, and tests of this
     release. verify.py proves the records; the tables are words.
     """
-    chosen = parse_formats(formats)
-    carrier = carrier_of(tar=tar, iso=iso)
+    form = form_of(formats, tar=tar, iso=iso, recipient=recipient)
     names = check_names(framework)
-    made = evidence_flow.pack_evidence(
-        host(), out, names, formats=chosen, carrier=carrier
-    )
+    made = evidence_flow.pack_evidence(host(), out, names, form=form)
     tables = evidence_flow.file_names(names)
-    value = export_value(made, formats=chosen)
+    value = export_value(made, form=form)
     value["derived"] = [*value["derived"], *tables]
-    lines = (f"tables {', '.join(tables)}", *export_lines(made, carrier=carrier))
+    lines = (f"tables {', '.join(tables)}", *export_lines(made, form=form))
     show(value, lines, as_json=as_json)

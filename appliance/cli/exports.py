@@ -1,13 +1,15 @@
 """What the commands that write an export have in common: options, and what they say."""
 
 import shlex
-from collections.abc import Collection
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from appliance.audit_flow import Carrier
-from appliance.audit_formats.derive import FILES, Format
+from appliance.audit_flow import Carrier, Form, archive_name
+from appliance.audit_formats.derive import FILES, parse_formats
+from appliance.audit_media.sealed_file import parse_recipient
+from appliance.cli.options import read_input
 from appliance.ledger.exports.export import Export
 from bundleformat.errors import UsageError
 
@@ -25,21 +27,36 @@ Iso = Annotated[
     bool,
     typer.Option("--iso", help="Write one ISO 9660 image instead; needs xorriso."),
 ]
+Recipient = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="<file>",
+        help="Write one tar archive instead, encrypted for the auditor whose public "
+        "key this is, as `open_export.py keygen` printed it.",
+        show_default=False,
+    ),
+]
 
-UNPACKING = {
-    Carrier.FOLDER: "",
-    Carrier.TAR: "unpacks it with tar -xf, then ",
-    Carrier.ISO: "mounts it, then ",
-}
-"""What comes before a verification."""
 
-
-def carrier_of(*, tar: bool, iso: bool) -> Carrier:
+def form_of(formats: str, *, tar: bool, iso: bool, recipient: Path | None) -> Form:
     """Return what the options ask for.
 
     Raises:
-        UsageError: They ask for both.
+        UsageError: They ask for two kinds of one file, or for a format that there
+            is not.
+        MissingError, LimitExceededError, MalformedError: ``recipient`` is no public
+            key of an auditor.
     """
+    chosen = parse_formats(formats)
+    if recipient is not None and not iso:
+        key = parse_recipient(read_input(recipient), where=str(recipient))
+        return Form(carrier=Carrier.SEALED, formats=chosen, recipient=key)
+    if recipient is not None:
+        raise UsageError(
+            "what is encrypted is an archive, and no image that can be mounted",
+            where="--iso, --recipient",
+            hint="Leave --iso away.",
+        )
     if tar and iso:
         raise UsageError(
             "an export is one file of one kind",
@@ -47,11 +64,11 @@ def carrier_of(*, tar: bool, iso: bool) -> Carrier:
             hint="Name one of the two; export again for the other.",
         )
     if iso:
-        return Carrier.ISO
-    return Carrier.TAR if tar else Carrier.FOLDER
+        return Form(carrier=Carrier.ISO, formats=chosen)
+    return Form(carrier=Carrier.TAR if tar else Carrier.FOLDER, formats=chosen)
 
 
-def export_value(made: Export, *, formats: Collection[Format]) -> dict[str, Any]:
+def export_value(made: Export, *, form: Form) -> dict[str, Any]:
     """Return what a machine is told of an export."""
     return {
         "folder": str(made.folder),
@@ -59,22 +76,30 @@ def export_value(made: Export, *, formats: Collection[Format]) -> dict[str, Any]
         "vkey": made.vkey,
         "size": made.size,
         "root": made.root.hex(),
-        "derived": [FILES[each] for each in formats],
+        "derived": [FILES[each] for each in form.formats],
+        "recipient": form.recipient.key_id if form.recipient else None,
     }
 
 
-def export_lines(made: Export, *, carrier: Carrier) -> tuple[str, ...]:
+def export_lines(made: Export, *, form: Form) -> tuple[str, ...]:
     """Return what a person is told of an export, how to check it at the end."""
-    checked = {
-        Carrier.FOLDER: str(made.folder),
-        Carrier.TAR: made.folder.stem,
-        Carrier.ISO: "MOUNT",
-    }[carrier]
+    sealed = archive_name(made.folder)
+    opening = (
+        f"opens it with: python -I open_export.py open {shlex.quote(made.folder.name)} "
+        f"--key KEY --out {shlex.quote(sealed)}.tar; "
+    )
+    before, checked = {
+        Carrier.FOLDER: ("", str(made.folder)),
+        Carrier.TAR: ("unpacks it with tar -xf, then ", made.folder.stem),
+        Carrier.ISO: ("mounts it, then ", "MOUNT"),
+        Carrier.SEALED: (f"{opening}unpacks it with tar -xf, then ", sealed),
+    }[form.carrier]
+    whom = f", for key {form.recipient.key_id} alone" if form.recipient else ""
     return (
-        f"wrote {made.size} records to {made.folder}",
+        f"wrote {made.size} records to {made.folder}{whom}",
         f"root {made.root.hex()}",
         (
-            f"the auditor {UNPACKING[carrier]}checks it with: python -I verify.py "
+            f"the auditor {before}checks it with: python -I verify.py "
             f"{shlex.quote(checked)} --key {shlex.quote(made.vkey)}"
         ),
     )

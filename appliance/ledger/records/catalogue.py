@@ -219,6 +219,7 @@ CATALOGUE: Mapping[Event, Terms] = {
                 "redaction": TOKEN,
                 "formats": list_of(TOKEN),
                 "carrier": TOKEN,
+                "recipient": TOKEN,
                 **_ACCOUNT,
             },
         )

@@ -47,28 +47,21 @@ def _tree(folder: Path) -> dict[str, bytes]:
 def test_the_same_folder_makes_the_same_archive(tmp_path: Path) -> None:
     for name, at in (("a", 1_000_000_000), ("b", 1_700_000_003)):
         folder = _folder(tmp_path / name, at=at)
-        write_tar(folder, tmp_path / f"{name}.tar", top="export", created=NOW)
+        with (tmp_path / f"{name}.tar").open("xb") as file:
+            write_tar(folder, file, top="export", created=NOW)
     assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
 
 
 def test_an_archive_unpacks_into_one_folder_with_everything(tmp_path: Path) -> None:
     folder = _folder(tmp_path / "a", at=1)
-    write_tar(folder, tmp_path / "a.tar", top="june", created=NOW)
+    with (tmp_path / "a.tar").open("xb") as file:
+        write_tar(folder, file, top="june", created=NOW)
     with tarfile.open(tmp_path / "a.tar") as archive:
         assert {member.name.split("/")[0] for member in archive} == {"june"}
         assert {(m.uid, m.gid, m.uname, m.gname) for m in archive} == {(0, 0, "", "")}
         assert {member.mtime for member in archive} == {int(NOW.timestamp())}
         archive.extractall(tmp_path / "out", filter="data")
     assert _tree(tmp_path / "out" / "june") == _tree(folder)
-
-
-def test_an_archive_never_replaces_a_file(tmp_path: Path) -> None:
-    (tmp_path / "a.tar").write_bytes(b"mine")
-    with pytest.raises(FileExistsError):
-        write_tar(
-            _folder(tmp_path / "a", at=1), tmp_path / "a.tar", top="a", created=NOW
-        )
-    assert (tmp_path / "a.tar").read_bytes() == b"mine"
 
 
 def test_a_host_without_xorriso_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,11 @@
 """``sallyport audit export`` and ``audit verify``: what an auditor is told."""
 
+import errno
 import json
 import os
 import shlex
 import shutil
+import stat
 import subprocess
 import tarfile
 from pathlib import Path
@@ -12,14 +14,19 @@ from typing import Any
 import pytest
 
 from appliance.account import login_uid
+from appliance.audit_flow import Carrier, Form, export_ledger
+from appliance.audit_media import open_export
 from appliance.audit_media.iso_image import find_xorriso
+from appliance.audit_media.sealed_file import parse_recipient
 from appliance.cli import main
 from appliance.clock import SystemClock
 from appliance.commission_flow import initialise_trust
 from appliance.compose import open_host
+from appliance.file_lock import exclusive_lock
 from appliance.home import Home
 from appliance.ledger.exports import verifier
 from appliance.ledger.log.rotation import rotate
+from bundleformat.errors import ConflictError, StorageFaultError
 from bundleformat.trust import fingerprint
 from tests.support.forgery import copy_with, records_of
 from tests.support.publisher import make_root, new_keys
@@ -351,3 +358,120 @@ def test_a_record_picked_from_a_listing_is_proven_against_its_checkpoint(
     for folder in (listed, proof):
         verify = ["audit", "verify", str(folder), "--key", key, "--held", checkpoint]
         assert main(verify) == 0
+
+
+@pytest.fixture
+def auditor(tmp_path: Path) -> tuple[Path, Path]:
+    """The two files of an auditor's key, the secret one and the one for the host."""
+    key, public = tmp_path / "auditor.key", tmp_path / "auditor.pub"
+    public.write_text(open_export.create_key(key) + "\n")
+    return key, public
+
+
+def test_an_encrypted_export_is_for_one_auditor_and_says_how_it_is_opened(
+    home: Path, tmp_path: Path, auditor: tuple[Path, Path], capsys: Captured
+) -> None:
+    key, public = auditor
+    out = tmp_path / "june.age"
+    command = ("audit", "export", "--out", str(out), "--recipient", str(public))
+    assert main(["--home", str(home), *command, "--format", "csv"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    key_id = _last_record(home)["recipient"]
+    assert _last_record(home)["carrier"] == "sealed"
+    assert lines[0].endswith(f"{out}, for key {key_id} alone")
+    assert f"-> sallyport/key-id {key_id}\n".encode() in out.read_bytes()
+    assert b"log.created" not in out.read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("home", "auditor.key", "auditor.pub", "june.age")
+    }
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    # What the last line tells the auditor is done, word by word.
+    opening, unpacking, checking = lines[-1].split("; ")[0], "june.tar", lines[-1]
+    *_, file, _, _, _, opened = shlex.split(opening)
+    assert (file, opened) == ("june.age", unpacking)
+    open_export.open_sealed(out, open_export.read_seed(key), tmp_path / opened)
+    with tarfile.open(tmp_path / opened) as archive:
+        archive.extractall(tmp_path / "there", filter="data")
+    *_, folder, _, vkey = shlex.split(checking.rpartition(": ")[2])
+    unpacked = tmp_path / "there" / folder
+    assert verifier.verify(unpacked, key=vkey).status == verifier.OK
+    assert (unpacked / "records.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("case", "status", "where"),
+    [
+        ("image", 2, "--iso, --recipient"),
+        ("no file", 3, "auditor.pub"),
+        ("secret", 3, "auditor.key"),
+        ("busy", 3, "home"),
+        ("there", 3, "june.age"),
+    ],
+)
+def test_an_encrypted_export_that_cannot_be_leaves_no_file_and_no_record(
+    home: Path,
+    tmp_path: Path,
+    auditor: tuple[Path, Path],
+    capsys: Captured,
+    case: str,
+    status: int,
+    where: str,
+) -> None:
+    key, public = auditor
+    out = tmp_path / "june.age"
+    recipient = key if case == "secret" else public
+    if case == "no file":
+        public.unlink()
+    if case == "there":
+        out.write_text("mine")
+    before = {path.name for path in tmp_path.iterdir()}
+    options = ("--recipient", str(recipient), *(("--iso",) if case == "image" else ()))
+    command = ["--home", str(home), "audit", "export", "--out", str(out), *options]
+    lock = home / "run" / ("export.lock" if case == "busy" else "another.lock")
+    with exclusive_lock(lock, busy=ConflictError("busy", where="test")):
+        assert main([*command, "--json"]) == status
+    error = json.loads(capsys.readouterr().err)["error"]
+    assert Path(error["where"]).name == where
+    assert {path.name for path in tmp_path.iterdir()} == before
+    assert _last_record(home)["event"] != "log.exported"
+
+
+def test_what_is_encrypted_lies_in_the_home_alone_until_it_is(
+    home: Path, tmp_path: Path, auditor: tuple[Path, Path]
+) -> None:
+    # What a killed export left is gone before another begins.
+    left = home / ".export.0123abcd.partial" / "export"
+    left.mkdir(parents=True)
+    (left / "records.jsonl").write_text("who asked what")
+    medium = tmp_path / "medium"
+    medium.mkdir()
+    seen: list[Path] = []
+
+    def look(folder: Path) -> list[str]:
+        assert (folder / "records.jsonl").stat().st_size > 0
+        assert list(medium.iterdir()) == []
+        assert not left.parent.exists()
+        seen.append(folder)
+        return []
+
+    recipient = parse_recipient(auditor[1].read_bytes(), where="")
+    form = Form(carrier=Carrier.SEALED, recipient=recipient)
+    export_ledger(open_host(home), medium / "june.age", form=form, more=look)
+    assert [path.is_relative_to(home) for path in seen] == [True]
+    assert not seen[0].exists()
+    assert [path.name for path in medium.iterdir()] == ["june.age"]
+    assert list(home.glob(".export*")) == []
+
+
+def test_a_disk_that_is_full_leaves_nothing_of_an_encrypted_export(
+    home: Path, tmp_path: Path, auditor: tuple[Path, Path]
+) -> None:
+    def full(_folder: Path) -> list[str]:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    recipient = parse_recipient(auditor[1].read_bytes(), where="")
+    form = Form(carrier=Carrier.SEALED, recipient=recipient)
+    with pytest.raises(StorageFaultError):
+        export_ledger(open_host(home), tmp_path / "june.age", form=form, more=full)
+    assert not (tmp_path / "june.age").exists()
+    assert list(home.glob(".export*")) == []
