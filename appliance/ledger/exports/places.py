@@ -2,7 +2,7 @@
 
 import datetime as dt
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from appliance.db.tables import RecordRow
 from appliance.ledger.exports.export import Wishes
@@ -10,7 +10,7 @@ from appliance.ledger.exports.receipt_header import parse_receipt
 from appliance.ledger.exports.selection import Selection
 from appliance.ledger.log.consistency import check_held
 from appliance.ledger.log.head import LogIdentity
-from appliance.ledger.records.events import timestamp
+from appliance.ledger.log.moments import first_from, last_before
 from appliance.ledger.tree.note import Checkpoint
 from bundleformat.errors import MissingError, UsageError
 
@@ -27,8 +27,7 @@ def place_from(connection: Connection, text: str) -> int:
     if text.isdecimal() and text.isascii():
         return int(text)
     moment, _ = _moment(text, where="--from")
-    query = select(func.min(RecordRow.seq)).where(RecordRow.ts >= timestamp(moment))
-    return _found(connection.execute(query).scalar_one(), text)
+    return _found(first_from(connection, moment), text)
 
 
 def place_to(connection: Connection, text: str) -> int:
@@ -41,12 +40,8 @@ def place_to(connection: Connection, text: str) -> int:
     if text.isdecimal() and text.isascii():
         return int(text)
     moment, is_day = _moment(text, where="--to")
-    if is_day:
-        before = RecordRow.ts < timestamp(moment + _DAY)
-    else:
-        before = RecordRow.ts <= timestamp(moment)
-    query = select(func.max(RecordRow.seq)).where(before)
-    return _found(connection.execute(query).scalar_one(), text)
+    end = moment + (_DAY if is_day else dt.timedelta.resolution)
+    return _found(last_before(connection, end), text)
 
 
 def proof_wishes(connection: Connection, what: str, *, log: LogIdentity) -> Wishes:

@@ -4,6 +4,7 @@ Only reads. Whoever reads is put on record first; that is the business of the fl
 that calls this, and it counts under the same filter as it reads.
 """
 
+import datetime as dt
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,12 +16,14 @@ from sqlalchemy import (
     Connection,
     Text,
     cast,
+    false,
     func,
     or_,
     select,
 )
 
 from appliance.db.tables import RecordRow
+from appliance.ledger.log.moments import first_from, last_before
 from appliance.ledger.tree.merkle import leaf_hash
 
 ANY_OF_SUBJECT: Final = ".*"
@@ -97,7 +100,7 @@ class FoundRecord:
 def count_records(connection: Connection, wanted: Filter, *, size: int) -> int:
     """Return how many of the first ``size`` records are wanted."""
     query = select(func.count()).select_from(RecordRow)
-    where = _conditions(wanted, size=size)
+    where = _conditions(connection, wanted, size=size)
     return connection.execute(query.where(*where)).scalar_one()
 
 
@@ -106,7 +109,7 @@ def find_records(
 ) -> Iterator[FoundRecord]:
     """Yield the newest ``limit`` wanted records of the first ``size``, oldest first."""
     query = select(RecordRow.seq, RecordRow.bytes_)
-    query = query.where(*_conditions(wanted, size=size))
+    query = query.where(*_conditions(connection, wanted, size=size))
     newest = query.order_by(RecordRow.seq.desc()).limit(limit).subquery()
     rows = connection.execute(select(newest).order_by(newest.c.seq))
     for seq, data in rows:
@@ -118,15 +121,20 @@ def count_by_event(
 ) -> tuple[tuple[str, str, str, int], ...]:
     """Return how many wanted records there are of each event, outcome and team."""
     columns = (RecordRow.event, RecordRow.outcome, RecordRow.team)
-    query = select(*columns, func.count()).where(*_conditions(wanted, size=size))
+    query = select(*columns, func.count()).where(
+        *_conditions(connection, wanted, size=size)
+    )
     rows = connection.execute(query.group_by(*columns).order_by(*columns))
     return tuple(
         (event, outcome, team or "", number) for event, outcome, team, number in rows
     )
 
 
-def _conditions(wanted: Filter, *, size: int) -> Iterator[ColumnElement[bool]]:
+def _conditions(
+    connection: Connection, wanted: Filter, *, size: int
+) -> Iterator[ColumnElement[bool]]:
     yield RecordRow.seq < size
+    yield from _between(connection, wanted)
     for column, value in (
         (RecordRow.seq, wanted.seq),
         (RecordRow.outcome, wanted.outcome),
@@ -148,6 +156,16 @@ def _conditions(wanted: Filter, *, size: int) -> Iterator[ColumnElement[bool]]:
     ):
         if text is not None:
             yield or_(*(_says(path) == text for path in paths))
+
+
+def _between(connection: Connection, wanted: Filter) -> Iterator[ColumnElement[bool]]:
+    """Bound the numbers of records of a time, so that no others are looked at."""
+    if wanted.since is not None:
+        first = first_from(connection, dt.datetime.fromisoformat(wanted.since))
+        yield false() if first is None else RecordRow.seq >= first
+    if wanted.until is not None:
+        last = last_before(connection, dt.datetime.fromisoformat(wanted.until))
+        yield false() if last is None else RecordRow.seq <= last
 
 
 def _is_event(event: str) -> ColumnElement[bool]:
