@@ -8,7 +8,8 @@ that their number and places are proven; outside of it as few as the tree needs.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Text, and_, cast, func, or_, select, true
+from sqlalchemy import ColumnElement, Text, and_, cast, exists, func, or_, true
+from sqlalchemy.orm import aliased
 
 from appliance.db.tables import RecordRow
 from appliance.ledger.records.events import Event, token_or_digest
@@ -66,12 +67,9 @@ class Selection:
         """Return the wishes as the manifest and the verifier say them."""
         return ", ".join(f"{name} {value}" for name, value in self.fields().items())
 
-    def clause(self, span: range) -> ColumnElement[bool]:
-        """Return what is true of the rows whose records are to be exported.
-
-        Those that are ``NEEDED`` are always among them.
-        """
-        asked = [RecordRow.seq >= span.start, RecordRow.seq < span.stop]
+    def clause(self) -> ColumnElement[bool]:
+        """Return what is true of the rows within the range that are asked for."""
+        asked: list[ColumnElement[bool]] = [true()]
         for column, wish in (
             (RecordRow.event, self.event),
             (RecordRow.team, self.team),
@@ -81,17 +79,27 @@ class Selection:
                 asked.append(column == wish)
         if self.model is not None:
             asked.append(_names_model(self.model))
-        needed = RecordRow.event.in_([str(event) for event in NEEDED])
-        return true() if self.whole else or_(needed, and_(*asked))
+        return and_(*asked)
 
 
 EVERYTHING = Selection()
 """Every record of the ledger."""
 
 
+def is_needed() -> ColumnElement[bool]:
+    """Return what is true of the rows that every export holds."""
+    return RecordRow.event.in_([str(event) for event in NEEDED])
+
+
 def _names_model(name: str) -> ColumnElement[bool]:
-    named = func.json_extract(cast(RecordRow.bytes_, Text), "$.model.name") == name
-    requests = select(RecordRow.request_id).where(
-        RecordRow.event == str(Event.LLM_REQUEST), named
+    def named(row: type[RecordRow]) -> ColumnElement[bool]:
+        return func.json_extract(cast(row.bytes_, Text), "$.model.name") == name
+
+    # By the request of each row: the rows of other days are not looked through.
+    asking = aliased(RecordRow)
+    request = exists().where(
+        asking.request_id == RecordRow.request_id,
+        asking.event == str(Event.LLM_REQUEST),
+        named(asking),
     )
-    return or_(named, RecordRow.request_id.in_(requests))
+    return or_(named(RecordRow), request)

@@ -5,10 +5,13 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import event
 
 from appliance.ledger.exports import verifier
 from appliance.ledger.exports.export import Export, Wishes, export
@@ -443,3 +446,42 @@ def test_a_hash_that_says_no_sound_number_of_leaves_is_caught(
     place, _, rest = path.read_text().split(" ", 2)
     path.write_text(f"{place} {count} {rest}", "utf-8")
     assert _status(busy, folder) == verifier.RECORD
+
+
+@pytest.fixture
+def rows_read(ledger: Ledger) -> Iterator[Counter[str]]:
+    """How many steps SQLite takes, which count what it looks at."""
+    counted: Counter[str] = Counter()
+    event.listen(
+        ledger.engine,
+        "connect",
+        lambda driver, _: driver.set_progress_handler(
+            lambda: counted.update(["steps"]), 100
+        ),
+    )
+    ledger.engine.dispose()
+    yield counted
+    ledger.engine.dispose()
+
+
+def test_a_part_costs_the_same_of_a_longer_ledger(
+    ledger: Ledger, rows_read: Counter[str], tmp_path: Path
+) -> None:
+    ledger.append([request("r1"), response("r1", parent=1)])
+    part = Wishes(selection=Selection(first=1, last=2))
+    call = Wishes(selection=Selection(request_id="r1", listed=False))
+    steps: list[list[int]] = []
+    for number in range(3):
+        ledger.append([refusal()] * (600 if number == 0 else 3_000 * number))
+        taken = []
+        for wishes in (part, call):
+            rows_read.clear()
+            folder = tmp_path / f"{number}-{len(taken)}"
+            _export(ledger, folder, wishes)
+            taken.append(rows_read["steps"])
+            assert verifier.verify(folder, key=ledger.log.vkey).status == verifier.OK
+        steps.append(taken)
+    assert min(steps[0]) > 0
+    # At most the leaves of one subtree more, whose hashes are not kept.
+    most = [2 * each for each in steps[0]]
+    assert all(now < limit for now, limit in zip(steps[-1], most, strict=True)), steps
