@@ -473,7 +473,7 @@ def test_a_part_costs_the_same_of_a_longer_ledger(
     steps: list[list[int]] = []
     for number in range(3):
         ledger.append([refusal()] * (600 if number == 0 else 3_000 * number))
-        taken = []
+        taken: list[int] = []
         for wishes in (part, call):
             rows_read.clear()
             folder = tmp_path / f"{number}-{len(taken)}"
