@@ -2,7 +2,8 @@
 
 Each line says what was done, what the attacker has, and the exit status for an
 auditor who holds nothing, the checkpoint over 40 records, the receipt of a call, or
-a witness's key. What no one of them can notice is a line too.
+a witness's key. What no one of them can notice is a line too. A second verifier,
+written from the ledger's FORMAT.md alone, says the same of each.
 """
 
 import base64
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from appliance.ledger.exports import verifier
 from appliance.ledger.exports.export import export
+from appliance.ledger.exports.receipt_header import receipt_text
 from appliance.ledger.exports.verifier import (
     CHAIN,
     GAP,
@@ -26,10 +28,12 @@ from appliance.ledger.exports.verifier import (
     SIGNATURE,
     TRUNCATED,
 )
+from appliance.ledger.log.append import Receipt
 from appliance.ledger.log.cosigned import import_cosignature
 from appliance.ledger.tree.cosignature import Witness, cosign, new_witness
 from appliance.ledger.tree.merkle import leaf_hash
 from tests.support.forgery import Thief, copy_with, records_of, resign
+from tests.support.ledger_checker import check
 from tests.support.ledgers import NOW, TOOL, Ledger, ledger_in, refusal, request
 
 ROTATED, CALL, SEEN, HELD = 20, 30, 40, 40
@@ -42,10 +46,15 @@ class Evidence:
 
     folder: Path
     held: Path
-    receipt: "verifier.Head"
+    told: Receipt
     witness: Witness
     ledger: Ledger
     first_key: Ed25519PrivateKey
+
+    @property
+    def receipt(self) -> "verifier.Head":
+        """The head that the caller was told."""
+        return self.told.size, self.told.root, "the receipt"
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +95,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evidence]:
         yield Evidence(
             folder=folder,
             held=held,
-            receipt=(told.size, told.root, "the receipt"),
+            told=told,
             witness=witness,
             ledger=ledger,
             first_key=first_key,
@@ -246,6 +255,12 @@ def test_what_was_done_to_the_log_is_noticed_by_whoever_can(
         verifier.verify(folder, key=key, witnesses=witnesses),
     )
     assert tuple(verdict.status for verdict in verdicts) == statuses
+    assert statuses == (
+        check(folder, key),
+        check(folder, key, held=(evidence.held,)),
+        check(folder, key, receipt=receipt_text(evidence.told)),
+        check(folder, key, witness=witnesses[0]),
+    )
     newest = (0, 40, CALL + 1, 40)
     for verdict, size in zip(verdicts, newest, strict=True):
         # What is not noticed is said to be outside of what is proven.
