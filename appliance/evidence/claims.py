@@ -28,13 +28,19 @@ class Claim:
 
 _LEDGER = "tests/appliance/ledger"
 _CHAT = "tests/appliance/api/test_chat.py"
+_GUARD = f"{_LEDGER}/watch/test_guard.py"
+_IMPORT = "tests/appliance/test_import_flow.py"
 
 CLAIMS: Final[Mapping[str, Claim]] = {
     "catalogue": Claim(
         says="Every kind of record is listed with its fields, and no other is written.",
         tests=(
-            f"{_LEDGER}/test_events.py::test_every_event_is_in_the_catalogue",
-            f"{_LEDGER}/test_catalogue.py::test_every_event_is_emitted_somewhere",
+            f"{_LEDGER}/records/test_events.py::test_every_event_is_in_the_catalogue",
+            f"{_LEDGER}/records/test_catalogue.py::test_every_event_is_emitted_somewhere",
+            (
+                f"{_LEDGER}/records/test_events.py::"
+                "test_a_field_outside_the_catalogue_is_a_bug_that_repeats_no_value"
+            ),
         ),
         not_covered="What is recorded cannot be chosen: everything listed always is.",
     ),
@@ -44,9 +50,11 @@ CLAIMS: Final[Mapping[str, Claim]] = {
         events=("llm.request", "llm.refused"),
         tests=(
             (
-                f"{_LEDGER}/test_events.py::"
+                f"{_LEDGER}/records/test_events.py::"
                 "test_a_record_is_canonical_and_holds_what_the_draft_said"
             ),
+            f"{_CHAT}::test_a_whole_answer_has_openais_shape_and_two_records",
+            f"{_CHAT}::test_a_wrong_key_is_refused_before_the_body_is_read",
         ),
         not_covered="Network addresses of callers are not recorded.",
     ),
@@ -56,8 +64,14 @@ CLAIMS: Final[Mapping[str, Claim]] = {
         events=("llm.request", "llm.response", "llm.refused", "llm.aborted"),
         tests=(
             f"{_CHAT}::test_a_whole_answer_has_openais_shape_and_two_records",
+            (
+                "tests/system/test_overload.py::"
+                "test_a_crowd_is_answered_or_refused_and_every_one_of_it_is_on_record"
+            ),
             "tests/system/test_kill.py::test_kill_at_random_points_loses_nothing",
         ),
+        not_covered="Of a flood of refusals those beyond a rate are counted in the "
+        "records of others (left_out), not listed.",
     ),
     "fail-closed": Claim(
         says="Where the ledger cannot be written or relied upon, calls are refused "
@@ -73,17 +87,42 @@ CLAIMS: Final[Mapping[str, Claim]] = {
         ),
         not_covered="Nobody is called: watch /health/ready and /metrics.",
     ),
+    "room": Claim(
+        says="A disk that runs low is on record before it is full, and so is a full "
+        "one, by room that was kept back.",
+        events=("log.low", "log.recovered", "log.halted"),
+        tests=(
+            (
+                f"{_GUARD}::"
+                "test_room_below_the_limit_is_said_once_and_once_when_it_is_over"
+            ),
+            f"{_GUARD}::test_a_full_disk_is_on_record_by_the_room_that_was_kept_back",
+        ),
+        not_covered="How fast it fills is not forecast.",
+    ),
     "tamper-evident": Claim(
         says="Records hash to a signed tree head; what an auditor already holds shows "
         "any later change, without trusting this host.",
-        events=("log.created", "log.exported", "log.cosigned", "key.rotate"),
+        events=("log.created", "log.cosigned", "key.rotate"),
         tests=(
             (
-                f"{_LEDGER}/test_verifier.py::"
+                f"{_LEDGER}/log/test_commission.py::"
+                "test_the_first_record_names_the_key_of_the_ledger"
+            ),
+            (
+                f"{_LEDGER}/log/test_rotation.py::"
+                "test_the_record_of_a_rotation_names_the_next_key_under_the_old_one"
+            ),
+            (
+                "tests/appliance/test_witness_flow.py::"
+                "test_a_cosignature_travels_in_every_later_export_and_is_verified"
+            ),
+            (
+                f"{_LEDGER}/exports/test_verifier.py::"
                 "test_no_byte_of_an_export_can_change_unnoticed"
             ),
             (
-                f"{_LEDGER}/test_verifier.py::"
+                f"{_LEDGER}/exports/test_verifier.py::"
                 "test_a_rewrite_signed_with_the_real_key_is_caught_by_a_held_checkpoint"
             ),
             (
@@ -95,23 +134,40 @@ CLAIMS: Final[Mapping[str, Claim]] = {
     ),
     "reading": Claim(
         says="Whoever reads or exports the ledger by its commands is on record before "
-        "anything is shown.",
+        "anything is shown; where that cannot be recorded, nothing is.",
         events=("log.read", "log.exported", "receipts.exported"),
         tests=(
             (
                 "tests/appliance/cli/test_audit_read.py::"
                 "test_nothing_is_shown_where_the_reading_cannot_be_recorded"
             ),
+            (
+                "tests/appliance/cli/test_audit_read.py::"
+                "test_a_record_is_shown_as_it_is_and_the_reading_recorded"
+            ),
+            (
+                f"{_LEDGER}/exports/test_export.py::"
+                "test_an_export_holds_exactly_its_files_and_the_record_of_itself"
+            ),
+            (
+                "tests/appliance/cli/test_kept.py::"
+                "test_receipts_are_listed_exported_and_verified_as_printed"
+            ),
         ),
         not_covered="Readers are accounts of the operating system; the database file "
-        "can be read past every command by whoever holds the account.",
+        "can be read past every command by whoever holds the account. An export of a "
+        "halted ledger is not withheld, and cannot be recorded.",
     ),
     "search": Claim(
         says="Records are found by event, outcome, team, key, model, request and time, "
         "and counted, without being changed.",
         events=("log.read",),
         tests=(
-            f"{_LEDGER}/test_search.py::test_what_matters_is_found_and_nothing_else",
+            f"{_LEDGER}/log/test_search.py::test_what_matters_is_found_and_nothing_else",
+            (
+                "tests/appliance/cli/test_audit_read.py::"
+                "test_a_record_is_shown_as_it_is_and_the_reading_recorded"
+            ),
         ),
     ),
     "feed": Claim(
@@ -122,6 +178,10 @@ CLAIMS: Final[Mapping[str, Claim]] = {
             (
                 "tests/system/test_siem.py::"
                 "test_a_collector_gets_every_record_once_it_is_durable"
+            ),
+            (
+                "tests/appliance/test_siem_flow.py::"
+                "test_what_the_feed_leaves_out_is_in_the_ledger_and_in_the_feed"
             ),
         ),
         not_covered="Only where [siem] socket is set; review and alarms are its own.",
@@ -136,6 +196,7 @@ CLAIMS: Final[Mapping[str, Claim]] = {
                 "test_a_key_is_recorded_when_it_is_made_and_once_when_it_is_revoked"
             ),
             "tests/system/test_follow.py::test_a_revoked_key_is_refused_at_once",
+            f"{_CHAT}::test_a_whole_answer_has_openais_shape_and_two_records",
         ),
         not_covered="Which person holds a key is the site's to keep; failed keys "
         "beyond a rate are counted and not listed.",
@@ -145,7 +206,17 @@ CLAIMS: Final[Mapping[str, Claim]] = {
         "what a team may do changes on record.",
         events=("llm.request", "llm.refused", "team.created", "team.changed"),
         tests=(
+            f"{_CHAT}::test_a_whole_answer_has_openais_shape_and_two_records",
             f"{_CHAT}::test_a_forbidden_label_is_403_with_the_policys_id_and_reason",
+            "tests/system/test_api.py::test_a_forbidden_label_is_403_and_recorded",
+            (
+                "tests/appliance/test_admin_flow.py::"
+                "test_a_key_is_recorded_when_it_is_made_and_once_when_it_is_revoked"
+            ),
+            (
+                "tests/appliance/test_admin_flow.py::"
+                "test_a_team_is_recorded_when_its_classes_change"
+            ),
             (
                 "tests/appliance/policy/test_decide.py::"
                 "test_erroring_forbid_denies_instead_of_being_skipped"
@@ -160,6 +231,10 @@ CLAIMS: Final[Mapping[str, Claim]] = {
         tests=(
             f"{_CHAT}::test_a_host_without_a_site_certificate_serves_nothing",
             f"{_CHAT}::test_a_model_without_this_region_is_denied",
+            (
+                "tests/appliance/test_admin_flow.py::"
+                "test_a_site_certificate_is_recorded_when_it_is_new_and_not_again"
+            ),
         ),
         not_covered="The certificate is bound to no machine; where exports are carried "
         "is not decided here.",
@@ -176,20 +251,37 @@ CLAIMS: Final[Mapping[str, Claim]] = {
             "llm.request",
         ),
         tests=(
+            f"{_CHAT}::test_a_whole_answer_has_openais_shape_and_two_records",
+            f"{_IMPORT}::test_import_activates_the_bundle_and_records_one_receipt",
             (
                 "tests/system/test_follow.py::"
                 "test_a_store_that_was_tampered_with_is_not_loaded"
             ),
+            "tests/system/test_follow.py::test_an_older_bundle_is_refused",
+            (
+                "tests/appliance/test_generation_flow.py::"
+                "test_rolling_back_moves_the_generation_and_never_the_trust"
+            ),
+            (
+                "tests/appliance/test_model_flow.py::"
+                "test_a_removed_model_is_served_no_more_and_restored_again"
+            ),
         ),
+        not_covered="Nothing says whether an answer is right.",
     ),
     "changes": Claim(
         says="What changes what is served comes in a signed bundle, and is on record "
         "with its signers.",
         events=("bundle.imported", "generation.activated", "trust.updated"),
         tests=(
+            f"{_IMPORT}::test_import_activates_the_bundle_and_records_one_receipt",
             (
                 "tests/appliance/test_generation_flow.py::"
                 "test_rolling_back_moves_the_generation_and_never_the_trust"
+            ),
+            (
+                "tests/appliance/test_import_trust.py::"
+                "test_a_newer_root_that_comes_with_the_active_bundle_is_kept_on_record"
             ),
         ),
         not_covered="Changes of sallyport.toml are not recorded.",
@@ -198,9 +290,10 @@ CLAIMS: Final[Mapping[str, Claim]] = {
         says="No prompt, completion or free text of a caller is in any record.",
         tests=(
             f"{_CHAT}::test_no_prompt_and_no_completion_is_in_any_record",
-            f"{_LEDGER}/test_events.py::test_prose_becomes_a_digest",
+            f"{_LEDGER}/records/test_events.py::test_prose_becomes_a_digest",
         ),
-        not_covered="Names of teams and ids of keys are the site's choice.",
+        not_covered="Names of teams and ids of keys are the site's choice; reasons "
+        "that an operator gives are that person's words.",
     ),
     "containment": Claim(
         says="The server and its engines can open no network connection outward.",
@@ -213,9 +306,24 @@ CLAIMS: Final[Mapping[str, Claim]] = {
         not_covered="Sockets that are open already; see W3 in SECURITY.md.",
     ),
     "running": Claim(
-        says="Start and stop of the service, and crashes of engines, are on record.",
-        events=("server.started", "server.stopped", "engine.crashed"),
+        says="Start and stop of the service, crashes of engines, and models that were "
+        "taken out for them, are on record.",
+        events=(
+            "server.started",
+            "server.stopped",
+            "engine.crashed",
+            "model.taken_out",
+            "model.put_back",
+        ),
         tests=(
+            (
+                "tests/system/test_api.py::"
+                "test_a_killed_engine_is_a_clean_error_and_comes_back"
+            ),
+            (
+                "tests/appliance/live/test_host.py::"
+                "test_every_model_that_was_taken_out_is_tried_again_at_a_start"
+            ),
             (
                 "tests/system/test_siem.py::"
                 "test_a_collector_gets_every_record_once_it_is_durable"
@@ -223,16 +331,26 @@ CLAIMS: Final[Mapping[str, Claim]] = {
         ),
     ),
     "time": Claim(
-        says="Times are UTC with microseconds.",
-        events=("server.started",),
-        tests=(f"{_LEDGER}/test_events.py::test_times_are_written_in_utc",),
-        not_covered="The clock is the host's; its source and steps are not recorded.",
+        says="Times are UTC with microseconds. A clock that jumps ahead is on record; "
+        "one that goes back halts the ledger.",
+        events=("clock.step", "log.halted"),
+        tests=(
+            f"{_LEDGER}/records/test_events.py::test_times_are_written_in_utc",
+            (f"{_GUARD}::test_a_clock_that_jumps_ahead_is_on_record_and_halts_nothing"),
+            f"{_GUARD}::test_a_clock_that_goes_back_halts",
+        ),
+        not_covered="The clock is the host's: what sets it is not recorded, nor that "
+        "it is a few seconds off.",
     ),
     "kept": Claim(
         says="Nothing is ever taken out of the ledger: records stay as long as the "
         "database does, searchable at once.",
         events=("log.created",),
         tests=(
+            (
+                f"{_LEDGER}/log/test_commission.py::"
+                "test_the_first_record_names_the_key_of_the_ledger"
+            ),
             (
                 "tests/appliance/db/test_migrations.py::"
                 "test_the_ledger_tables_refuse_every_change"
@@ -245,6 +363,10 @@ CLAIMS: Final[Mapping[str, Claim]] = {
         says="The whole ledger is exported with a program that checks it anywhere.",
         events=("log.exported",),
         tests=(
+            (
+                f"{_LEDGER}/exports/test_export.py::"
+                "test_an_export_holds_exactly_its_files_and_the_record_of_itself"
+            ),
             (
                 "tests/system/test_audit.py::"
                 "test_a_clean_export_verifies_with_and_without_the_older_checkpoint"

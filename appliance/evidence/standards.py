@@ -68,6 +68,7 @@ STANDARDS: Final[Mapping[str, Framework]] = {
                 "10.7",
                 "Failures of controls are found and answered.",
                 "fail-closed",
+                "room",
                 left="Somebody has to watch.",
             ),
         ),
@@ -121,7 +122,8 @@ STANDARDS: Final[Mapping[str, Framework]] = {
             asks(
                 "AU-4",
                 "There is room for the log.",
-                left="No forecast: watch the disk.",
+                "room",
+                left="How much it will take is the site's to plan.",
             ),
             asks(
                 "AU-5", "Failures of the log are answered; work stops.", "fail-closed"
@@ -137,7 +139,7 @@ STANDARDS: Final[Mapping[str, Framework]] = {
                 "AU-8",
                 "Time stamps in UTC.",
                 "time",
-                left="The clock's source is not recorded.",
+                left="What sets the clock is the site's.",
             ),
             asks(
                 "AU-9",
@@ -182,6 +184,7 @@ STANDARDS: Final[Mapping[str, Framework]] = {
                 "3.3.4",
                 "A failure of the log gives an alert.",
                 "fail-closed",
+                "room",
                 left="Watch /health/ready and /metrics.",
             ),
             asks(

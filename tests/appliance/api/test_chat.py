@@ -113,9 +113,11 @@ def test_a_label_cannot_widen_what_the_team_may_do() -> None:
 
 
 def test_a_host_without_a_site_certificate_serves_nothing() -> None:
-    answer = ask(gateway(site=None))
+    made = gateway(site=None)
+    answer = ask(made)
     assert answer.status == 403
     assert "core-site-certificate" in answer.json()["error"]["policy_ids"]
+    assert made.ledger.events() == ["llm.refused"]
 
 
 def test_an_expired_site_certificate_denies_every_request() -> None:
@@ -126,8 +128,10 @@ def test_an_expired_site_certificate_denies_every_request() -> None:
 
 
 def test_a_model_without_this_region_is_denied() -> None:
-    answer = ask(gateway(model=without_regions()))
+    made = gateway(model=without_regions())
+    answer = ask(made)
     assert "core-model-region" in answer.json()["error"]["policy_ids"]
+    assert made.ledger.events() == ["llm.refused"]
 
 
 @pytest.mark.parametrize(
@@ -161,6 +165,9 @@ def test_a_whole_answer_has_openais_shape_and_two_records() -> None:
     assert body["usage"]["total_tokens"] == 2 + 4
     assert made.ledger.events() == ["llm.request", "llm.response"]
     request, response = made.ledger.records
+    assert (request["team"], request["actor"]) == ("claims", {"key_id": "k1"})
+    assert request["model"] == {"name": "demo", "sha256": "ab" * 32, "generation": 1}
+    assert request["policy"]["ids"] == ["core-permit-chat"]
     assert response["parent"] == request["seq"]
     assert (response["outcome"], response["status"]) == ("ok", 200)
 

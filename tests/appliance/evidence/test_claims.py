@@ -14,11 +14,17 @@ from bundleformat.errors import UsageError
 ROOT = Path(__file__).resolve().parents[3]
 
 
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
 @cache
-def _tests_of(path: str) -> frozenset[str]:
+def _functions_of(path: str) -> tuple[Function, ...]:
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
-    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, kinds))
+    return tuple(node for node in ast.walk(tree) if isinstance(node, Function))
+
+
+def _tests_of(path: str) -> frozenset[str]:
+    return frozenset(node.name for node in _functions_of(path))
 
 
 @pytest.mark.parametrize("names", [("iso-9001",), ("pci", "PCI"), ("\x1b[2J",)])
@@ -40,6 +46,21 @@ def test_a_claim_points_at_tests_and_records_that_exist(name: str) -> None:
         path, _, function = test.partition("::")
         assert function in _tests_of(path), test
     assert set(claim.events) <= {str(event) for event in Event}
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_every_record_of_a_claim_is_looked_at_by_one_of_its_tests(name: str) -> None:
+    claim = CLAIMS[name]
+    looked = "".join(_source_of(test) for test in claim.tests)
+    for event in claim.events:
+        assert f"'{event}'" in looked or f"Event.{Event(event).name}" in looked, event
+
+
+def _source_of(test: str) -> str:
+    """What a test does, with every string in single quotes."""
+    path, _, function = test.partition("::")
+    (found,) = (node for node in _functions_of(path) if node.name == function)
+    return ast.unparse(found)
 
 
 @pytest.mark.parametrize("name", FRAMEWORKS)

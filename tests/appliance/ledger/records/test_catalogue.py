@@ -1,6 +1,7 @@
 """The catalogue holds no dead entries: what it lists, some code of ours writes."""
 
 import ast
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -25,21 +26,33 @@ def nodes() -> tuple[ast.AST, ...]:
     )
 
 
-def emitted() -> set[str]:
-    """The events that are an argument of a call, as of ``Draft``; not compared."""
-    arguments = (
-        argument
-        for node in nodes()
-        if isinstance(node, ast.Call)
-        for argument in (*node.args, *(keyword.value for keyword in node.keywords))
-    )
-    return {
-        argument.attr
-        for argument in arguments
-        if isinstance(argument, ast.Attribute)
-        and isinstance(argument.value, ast.Name)
-        and argument.value.id == "Event"
-    }
+def emitted(code: Iterable[ast.AST]) -> set[str]:
+    """The events that ``code`` hands to a call, as to ``Draft``, or has as a default.
+
+    Not those that it only looks for: they are compared, or turned into text.
+    """
+    found: set[str] = set()
+    for node in code:
+        if isinstance(node, ast.Call) and not is_text(node.func):
+            handed = (*node.args, *(keyword.value for keyword in node.keywords))
+            found.update(*map(event_of, handed))
+        elif isinstance(node, ast.arguments):
+            found.update(*map(event_of, (*node.defaults, *node.kw_defaults)))
+        elif isinstance(node, ast.ClassDef):
+            fields = (each for each in node.body if isinstance(each, ast.AnnAssign))
+            found.update(*(event_of(each.value) for each in fields))
+    return found
+
+
+def is_text(function: ast.expr) -> bool:
+    return isinstance(function, ast.Name) and function.id == "str"
+
+
+def event_of(node: ast.expr | None) -> set[str]:
+    """The event that an expression names, if it is one."""
+    if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name):
+        return set()
+    return {node.attr} if node.value.id == "Event" else set()
 
 
 def keys_of(mapping: ast.AST) -> set[str]:
@@ -74,7 +87,27 @@ def listed() -> set[str]:
 
 @pytest.mark.parametrize("event", list(Event))
 def test_every_event_is_emitted_somewhere(event: Event) -> None:
-    assert event.name in emitted()
+    assert event.name in emitted(nodes())
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("Draft(event=Event.A, outcome=Outcome.OK)", {"A"}),
+        ("draft(Event.A)", {"A"}),
+        ("@dataclass\nclass Step:\n    event: Event = Event.A", {"A"}),
+        ("def step(event: Event = Event.A): ...", {"A"}),
+        ("def step(*, name: str, event: Event = Event.A): ...", {"A"}),
+        ("record.event == Event.A", set()),
+        ("row.where(RecordRow.event == str(Event.A))", set()),
+        ("CLOSING = (Event.A, Event.B)", set()),
+        ("class Seen:\n    events: tuple[Event, ...] = (Event.A,)", set()),
+    ],
+)
+def test_an_event_counts_where_it_is_written_and_not_where_it_is_looked_for(
+    code: str, found: set[str]
+) -> None:
+    assert emitted(ast.walk(ast.parse(code))) == found
 
 
 def test_every_field_is_written_somewhere() -> None:
