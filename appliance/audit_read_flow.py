@@ -4,7 +4,8 @@
 2. in one transaction: how many records the filter finds, and ``log.read`` of it.
 3. only when that is durable, the records are read, and handed to be shown.
 
-A ledger that cannot record a reading is not read.
+A ledger that cannot record a reading is not read. An export is never withheld: it
+is what there is to read while the ledger is halted.
 Source: PCI DSS 4.0.1, 10.2.1.3; NIST SP 800-53 AU-6, AU-7 and AU-9.
 """
 
@@ -13,7 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.account import account_fields
+from appliance.errors import AuditUnavailableError
 from appliance.host import OpenHost, tool_name
+from appliance.ledger.log.halt import find_halt
 from appliance.ledger.log.head import read_verified_head
 from appliance.ledger.log.search import (
     Filter,
@@ -85,7 +88,8 @@ def read_some(
         command: What the reader called.
 
     Raises:
-        AuditUnavailableError: The ledger's head is damaged; nothing was read.
+        AuditUnavailableError: The ledger is halted, or its head is damaged; nothing
+            was read.
         StorageFaultError: The reading cannot be recorded; nothing was read.
     """
     reading = _record(host, wanted, command=command, reason=reason)
@@ -112,6 +116,7 @@ def read_numbers(
 def _record(
     host: OpenHost, wanted: Filter, *, command: str, reason: str | None
 ) -> Reading:
+    _check_recordable(host)
     with host.change() as connection:
         size = read_verified_head(connection, log=host.log).size
         matches = count_records(connection, wanted, size=size)
@@ -130,6 +135,21 @@ def _record(
         )
         (receipt,) = host.record(connection, [draft], now=host.clock.now())
     return Reading(seq=receipt.seq, matches=matches, size=size)
+
+
+def _check_recordable(host: OpenHost) -> None:
+    """Check that a reading can be recorded, and say what to read where it cannot."""
+    with host.look() as connection:
+        halt = find_halt(connection)
+    if halt is not None:
+        raise AuditUnavailableError(
+            f"the ledger is halted ({halt.cause}): a reading cannot be recorded, and "
+            "without that nothing is shown",
+            cause=halt.cause,
+            hint="An export is never withheld, and holds every record: sallyport audit "
+            "export --out FOLDER; read its records.jsonl. What halted the ledger: "
+            "sallyport audit status",
+        )
 
 
 def _shown(found: FoundRecord) -> Shown:

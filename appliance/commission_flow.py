@@ -88,7 +88,7 @@ def initialise_trust(
                 "root_version": root.version,
             },
         )
-        append(connection, [trusted], log=log, keys=keys, now=now)
+        append(connection, [trusted], log=log, keys=keys, now=clock.now())
     database.dispose()
     return Commissioned(
         root=root,

@@ -15,12 +15,18 @@ GUIDES = guides()
 SLOW = frozenset({"bare-host"})
 """Guides that run pip; what it does is tested in ``tests/bundler/installer``, too."""
 
+SERVED = frozenset({"auditor"})
+"""Guides in whose scene a server is called, over the loopback interface."""
+
 
 def scenes() -> list[Any]:
-    return [
-        pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
-        for name in sorted(SCENES)
-    ]
+    return [pytest.param(name, marks=marks_of(name)) for name in sorted(SCENES)]
+
+
+def marks_of(name: str) -> list[pytest.MarkDecorator]:
+    if name in SERVED:
+        return [pytest.mark.system, pytest.mark.enable_socket]
+    return [pytest.mark.slow] if name in SLOW else []
 
 
 @pytest.mark.parametrize("name", scenes())
@@ -44,4 +50,13 @@ def test_a_guide_that_shows_output_is_played() -> None:
 
 def test_every_block_is_of_a_kind_that_is_tested() -> None:
     kinds = {part.kind for text in GUIDES.values() for part in parts(text)}
-    assert kinds <= {"console", "sh", "toml", "cedar", "file", "meanwhile", "played"}
+    assert kinds <= {
+        "console",
+        "sh",
+        "toml",
+        "cedar",
+        "python",
+        "file",
+        "meanwhile",
+        "played",
+    }

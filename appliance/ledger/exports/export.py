@@ -263,7 +263,8 @@ def _manifest(
 def _only(wishes: Wishes) -> str:
     """Return what the verifier is to say is there, where not every record is."""
     said = str(wishes.selection)
-    if wishes.redaction is not Redaction.METADATA:
+    if wishes.redaction is Redaction.METADATA:
+        said = f"{LISTING} of {said}" if said else LISTING
+    elif not wishes.selection.filtered:
         return said
-    of = f" of {said}" if said else ""
-    return f"{LISTING}{of}, which is the host's word"
+    return f"{said}, which is the host's word"

@@ -47,6 +47,11 @@ class Selection:
         """Whether every record is asked for."""
         return not self.fields()
 
+    @property
+    def filtered(self) -> bool:
+        """Whether it takes the host's word that nothing else was asked for."""
+        return bool(self.fields().keys() - {"first", "last"})
+
     def span(self, size: int) -> range:
         """Return the range in a ledger of ``size`` records."""
         last = size - 1 if self.last is None else min(self.last, size - 1)

@@ -38,7 +38,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 OK, UNCHECKED, RECORD, SIGNATURE, TRUNCATED, INCONSISTENT, GAP, CHAIN = range(8)
 LISTED = ("checkpoint.txt", "epoch-keys.jsonl", "records.jsonl", "verify.py")
 FILES = (*LISTED, "manifest.json", "manifest.note")  # others may be listed as well
-PATH = re.compile(r"(consistency/)?\w[\w.-]*")
+PATH = re.compile(r"(consistency/)?\w[\w.-]*", re.ASCII)
 MAX_BYTES = 1 << 20
 """Longest line, and longest file that is read whole. Unit: bytes."""
 
@@ -125,7 +125,8 @@ class Export:
         for n, old, by in ends + seen:
             need(n <= size, TRUNCATED, f"{by} covers {n} records, this export {size}")
             need(n in self.roots, UNCHECKED, f"{by} was not named as --since")
-            need(self.roots[n] == old, INCONSISTENT, f"{by} is of other records")
+            other = f"{by} covers other records than the first {n} here"
+            need(self.roots[n] == old, INCONSISTENT, other)
         named = {end[0]: key.text for key, end in self.chain[1:]}
         need(self.named == named, CHAIN, "records do not name the keys of the chain")
         for n, _, by in seen:
@@ -192,7 +193,7 @@ class Export:
             if self.size in sizes:
                 self.roots[self.size] = self.root()
         need(not hashed, GAP, f"record {self.size} is missing")
-        count = f"{self.size} records where {size} were signed {self.misplaced}"
+        count = f"{self.size} records where {size} were signed{self.misplaced}"
         need(self.size >= size, GAP if self.misplaced else TRUNCATED, count)
         need(self.size == size and not self.misplaced, RECORD, count)
 
@@ -212,7 +213,8 @@ class Export:
         ours = (record.get("v"), record.get("log")) == (1, self.key.name)
         need(ours, RECORD, f"{where} is not a record of {self.key.name}")
         if record.get("seq") != str(self.size) and not self.misplaced:
-            self.misplaced = f"{where} is record {record.get('seq')}, not {self.size}"
+            seq = record.get("seq")
+            self.misplaced = f": {where} is record {seq}, not {self.size}"
         self.events[str(record.get("event"))] += 1
         self.times = [*self.times[:1], str(record.get("ts"))]
         self.append(sha256(b"\x00" + data).digest())

@@ -1,7 +1,9 @@
 """``audit show``, ``search`` and ``stats``: no reading without a record of it."""
 
+import errno
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,12 @@ class Reader:
     def last(self) -> dict[str, Any]:
         value: dict[str, Any] = json.loads(self.records()[-1])
         return value
+
+    def halt(self) -> None:
+        """Have the disk refuse a write once, as the server would notice it."""
+        host = open_host(self.home)
+        host.guard.halt(OSError(errno.EIO, "the disk refused"))
+        host.database.dispose()
 
     def refuse_writes(self) -> None:
         """Have the disk refuse every new record, and nothing else."""
@@ -98,6 +106,25 @@ def test_nothing_is_shown_where_the_reading_cannot_be_recorded(
     before = reader.records()
     status, out, _ = reader.run(*arguments)
     assert (status, out) == (4, "")
+    assert reader.records() == before
+
+
+@pytest.mark.parametrize(
+    "arguments", [("show", "2", *WHY), ("search", *WHY), ("stats",)], ids=lambda a: a[0]
+)
+def test_a_halted_ledger_is_read_from_an_export_as_the_refusal_says(
+    reader: Reader, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    reader.halt()
+    before = reader.records()
+    status, out, err = reader.run(*arguments)
+    assert (status, out) == (4, "")
+    assert "sallyport: fault: audit-unavailable: " in err
+    told = re.search(r"sallyport audit (export --out) FOLDER", err)
+    assert told is not None
+    folder = str(tmp_path / "export")
+    assert reader.run(*told[1].split(), folder)[0] == 0
+    assert (tmp_path / "export" / "records.jsonl").read_bytes().splitlines() == before
     assert reader.records() == before
 
 

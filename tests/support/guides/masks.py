@@ -12,6 +12,12 @@ MASKS: Final = (
     (r"( [0-9a-f]{4}){8}$", " DIGITS"),
     (r"(provenance \S+) +\d+ bytes", r"\1  SIZE"),
     (r"operator_uid +\d+", "operator_uid UID"),
+    (r"\bchatcmpl-[0-9a-f]{32}\b", "CALL"),
+    (r"\b\d+\.[\w-]{43}\.\d+\b", "RECEIPT"),
+    (r"[A-Za-z0-9+/]{43}=", "HASH"),
+    (r"(\N{EM DASH} \S+) [A-Za-z0-9+/]{50,}=*", r"\1 SIGNATURE"),
+    (r"(auditor\.example\.org)\+[0-9a-f]{8}\+[A-Za-z0-9+/=]+", r"\1+KEY"),
+    (r"DATET\d\d:\d\d:\d\d(\+00:00)?", "TIME"),
 )
 
 

@@ -21,7 +21,9 @@ from tests.support.guides.blocks import Command
 
 PASSPHRASE: Final = "six random words make it strong"  # noqa: S105 - test keys only
 
-REAL_PROGRAMS: Final = frozenset({"cat", "diff", "python3", "sha256sum"})
+REAL_PROGRAMS: Final = frozenset(
+    {"cat", "cmp", "cp", "diff", "grep", "ls", "python3", "sed", "sha256sum", "tar"}
+)
 """What is run as it is besides our own two."""
 
 _PLACE = re.compile(r"(?<![\w.\-/])/(?=(?:media|var|opt|mnt)(?:/|\b))")
