@@ -6,7 +6,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import gateway, import_bundle, ledger, ledger_growth
+from benchmarks import (
+    gateway,
+    import_bundle,
+    ledger,
+    ledger_growth,
+    ledger_served,
+)
 from benchmarks.engine import ENGINE
 from benchmarks.machine import describe
 from benchmarks.measure import Plan
@@ -15,6 +21,7 @@ from benchmarks.report import table
 BENCHMARKS = {
     "import_bundle": import_bundle.run,
     "ledger": ledger.run,
+    "ledger_served": ledger_served.run,
     "ledger_growth": ledger_growth.run,
     "gateway": gateway.run,
     **ENGINE,

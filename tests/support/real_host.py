@@ -47,6 +47,7 @@ class HostFolder:
     process: subprocess.Popen[bytes] | None = None
     url: str = ""
     starts: int = 0
+    program: tuple[str, ...] = ("-m", "appliance")
     environment: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -62,7 +63,7 @@ class HostFolder:
         self.starts += 1
         with self.log.open("wb") as sink:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "appliance", "serve", "--port", "0"],
+                [sys.executable, *self.program, "serve", "--port", "0"],
                 env={
                     **os.environ,
                     "SALLYPORT_HOME": str(self.home),
