@@ -17,8 +17,9 @@ from appliance.import_steps.host import ImportHost
 from appliance.intake.lock import hold_import_lock
 from appliance.ledger.records.events import Draft, Event, Outcome
 from appliance.ledger.records.fields import JSON
-from appliance.registry import catalogue, generations, taken_out
+from appliance.registry import captures, catalogue, generations, taken_out
 from appliance.registry.catalogue import ActiveModel, StoredFile
+from appliance.settings import Capture
 from appliance.taken_out_flow import put_back_draft
 from bundleformat.digest import Sha256
 from bundleformat.errors import ConflictError, MissingError
@@ -111,6 +112,30 @@ def remove_model(host: ImportHost, name: str) -> tuple[ActiveModel, ...]:
     return gone
 
 
+def set_capture(host: ImportHost, name: str, capture: Capture) -> ActiveModel:
+    """Set the most that is captured of calls to a model; return the model.
+
+    It holds for whatever bears the name, also after an import.
+
+    Raises:
+        MissingError: No model of that name is in service.
+        StorageFaultError: The disk refused; nothing changed.
+    """
+    now = host.clock.now()
+    with database_faults(host.database), host.database.begin() as connection:
+        found = {model.name: model for model in catalogue.active_models(connection)}
+        if name not in found:
+            raise _no_model(name)
+        captures.set_model_capture(connection, name, capture, now=now)
+        draft = Draft(
+            event=Event.MODEL_CHANGED,
+            outcome=Outcome.OK,
+            fields={"model": _model(found[name]), "capture": capture},
+        )
+        host.append_records(connection, [draft])
+    return found[name]
+
+
 def restore_model(host: ImportHost, name: str) -> tuple[ActiveModel, ...]:
     """Put a model back that was removed, or taken out; return every name of it.
 
@@ -160,18 +185,28 @@ def _restore_removed(host: ImportHost, name: str) -> tuple[ActiveModel, ...]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Listed:
-    """A model of an active generation, and what keeps it from being served, if any."""
+    """A model of an active generation, and what keeps it from being served, if any.
+
+    ``capture`` is the most that is captured of calls to it.
+    """
 
     model: ActiveModel
     removed: bool
     taken_out: bool
+    capture: Capture
 
 
 def list_models(connection: Connection) -> tuple[Listed, ...]:
     """Return the models in service and those that were removed, by name."""
     out = taken_out.taken_out_digests(connection)
+    allowed = captures.model_captures(connection)
     found = (
-        Listed(model=model, removed=removed, taken_out=model.sha256 in out)
+        Listed(
+            model=model,
+            removed=removed,
+            taken_out=model.sha256 in out,
+            capture=allowed.get(model.name, captures.UNLIMITED),
+        )
         for models, removed in (
             (catalogue.active_models(connection), False),
             (catalogue.removed_models(connection), True),
@@ -222,13 +257,17 @@ def _no_model(name: str) -> MissingError:
     return MissingError("no such model", where=name, hint="Run: sallyport model list")
 
 
+def _model(model: ActiveModel) -> JSON:
+    return {
+        "name": model.name,
+        "sha256": model.sha256,
+        "generation": model.generation,
+    }
+
+
 def _said(model: ActiveModel) -> dict[str, JSON]:
     return {
-        "model": {
-            "name": model.name,
-            "sha256": model.sha256,
-            "generation": model.generation,
-        },
+        "model": _model(model),
         "channel": model.channel,
         "version": model.version,
     }

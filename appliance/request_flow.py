@@ -281,7 +281,7 @@ class RequestFlow:
                 region_headers=call.region_headers,
             )
             progress.captures = effective_capture(
-                caller.capture, headers=call.capture_headers
+                caller.capture, model=model.capture, headers=call.capture_headers
             )
             # 5. decide
             decision = progress.decision = decide_request(

@@ -109,6 +109,7 @@ EVENTS: Final[Mapping[str, Mapped]] = {
     "generation.activated": _entity(10, "Activate", "Generation"),
     "model.removed": _entity(9, "Disable", "Model"),
     "model.restored": _entity(8, "Enable", "Model"),
+    "model.changed": _entity(3, "Update", "Model"),
     "model.taken_out": _entity(12, "Suspend", "Model"),
     "model.put_back": _entity(13, "Resume", "Model"),
     "store.collected": _entity(4, "Delete", "Store"),

@@ -14,8 +14,9 @@ from appliance.cli.progress import watched
 from appliance.compose import import_host
 from appliance.engine.planning.choices import Choice
 from appliance.model_flow import Listed, ModelCheck
+from appliance.registry.captures import UNLIMITED
 from appliance.registry.catalogue import ActiveModel
-from appliance.settings import MAX_SEQUENCES, read_settings
+from appliance.settings import MAX_SEQUENCES, Capture, read_settings
 from bundleformat.errors import DigestMismatchError
 
 app = typer.Typer(help="What this host can serve.", no_args_is_help=True)
@@ -41,6 +42,7 @@ def list_all(as_json: Json = False) -> None:
                 "review_overdue": late[each],
                 "removed": each.removed,
                 "taken_out": each.taken_out,
+                "capture": each.capture,
             }
             for each in listed
         ]
@@ -156,6 +158,28 @@ def calibrate(
     )
 
 
+@app.command("set")
+def set_model(
+    name: Annotated[str, typer.Argument(help="A model in service.")],
+    capture: Annotated[
+        Capture,
+        typer.Option(
+            help="The most that is captured of prompts and answers, whatever a "
+            "team's level; full: whatever that is."
+        ),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Set the most that is captured of calls to a model.
+
+    It holds from the next second on, for whatever bears the name: also after an
+    import that brings other bytes under it.
+    """
+    changed = model_flow.set_capture(import_host(host()), name, capture)
+    line = f"captured of calls to {changed.name} at most: {capture}"
+    show({"name": changed.name, "capture": capture}, (line,), as_json=as_json)
+
+
 @app.command()
 def remove(
     name: Annotated[str, typer.Argument(help="A model in service.")],
@@ -218,6 +242,8 @@ def _value(model: ActiveModel) -> dict[str, Any]:
 def _row(listed: Listed, *, late: bool) -> tuple[str, ...]:
     model = listed.model
     state = " (taken out)" if listed.taken_out else ""
+    if listed.capture != UNLIMITED:
+        state += f" (captured at most: {listed.capture})"
     parts = f" in {len(model.parts)} parts" if len(model.parts) > 1 else ""
     return (
         model.name + (" (removed)" if listed.removed else state),

@@ -210,6 +210,16 @@ class TakenOutModelRow(Base):
     crashes: Mapped[int]
 
 
+class ModelCaptureRow(Base):
+    """The most that is captured of calls to a model, known by its name."""
+
+    __tablename__ = "model_capture"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    capture: Mapped[str]
+    set_ts: Mapped[str]
+
+
 class CalibrationRow(Base):
     """What was measured of a model on one kind of host; see ``registry``."""
 

@@ -8,6 +8,7 @@ it cannot be loaded beside it. Which models are loaded is the pool's affair.
 """
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -32,6 +33,7 @@ from appliance.live.samples import sample
 from appliance.live.snapshot import Snapshot, read_snapshot, served, site_facts
 from appliance.metrics.engines import EngineSample
 from appliance.policy.compile import CoreFiles, PolicySet
+from appliance.registry.captures import UNLIMITED
 from appliance.registry.catalogue import ActiveModel
 from appliance.registry.generations import repair_hint
 from appliance.registry.store import Store
@@ -221,11 +223,13 @@ class LiveHost:
         models = {}
         for model in snapshot.models:
             old = before.get(model.name)
+            capture = snapshot.captures.get(model.name, UNLIMITED)
             stays = old is not None and old.facts.sha256 in loaded
             if old is not None and stays and model.sha256 not in loaded:
-                models[model.name] = old
+                models[model.name] = dataclasses.replace(old, capture=capture)
             else:
-                models[model.name] = served(model, self._pool.engine(model.sha256))
+                engine = self._pool.engine(model.sha256)
+                models[model.name] = served(model, engine, capture=capture)
         certificate = snapshot.site
         self._view = HostView(
             models=models,

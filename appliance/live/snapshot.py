@@ -11,9 +11,11 @@ from appliance.identity import site
 from appliance.intake import trust_state
 from appliance.policy.facts import ModelFacts, SiteFacts
 from appliance.registry.calibrations import calibrations
+from appliance.registry.captures import UNLIMITED, model_captures
 from appliance.registry.catalogue import ActiveModel, active_models, active_policies
 from appliance.registry.taken_out import taken_out_digests
 from appliance.request_steps.parts import ServedModel
+from appliance.settings import Capture
 from bundleformat.digest import Sha256
 from bundleformat.site_certificate import SiteCertificate
 
@@ -27,6 +29,7 @@ class Snapshot:
         policies: Every site policy in force: its name and its digest.
         site: The certificate that counts, or None.
         measured: What was measured on hosts of this kind, of models.
+        captures: The most that is captured of calls to a model, by its name.
         taken_out: Models that no engine is started for; no two snapshots differ
             by them.
     """
@@ -35,6 +38,7 @@ class Snapshot:
     policies: tuple[tuple[str, Sha256], ...]
     site: SiteCertificate | None
     measured: Mapping[Sha256, bytes]
+    captures: Mapping[str, Capture]
     taken_out: frozenset[Sha256] = field(default=frozenset(), compare=False)
 
 
@@ -50,11 +54,14 @@ def read_snapshot(
         ),
         site=site.current(connection, keys=trusted, now=now),
         measured=calibrations(connection, host=host_kind),
+        captures=model_captures(connection),
         taken_out=taken_out_digests(connection),
     )
 
 
-def served(model: ActiveModel, engine: ModelEngine) -> ServedModel:
+def served(
+    model: ActiveModel, engine: ModelEngine, *, capture: Capture = UNLIMITED
+) -> ServedModel:
     """Return a model as requests are decided and served."""
     return ServedModel(
         facts=ModelFacts(
@@ -67,6 +74,7 @@ def served(model: ActiveModel, engine: ModelEngine) -> ServedModel:
         generation=model.generation,
         activated_s=int(dt.datetime.fromisoformat(model.activated_ts).timestamp()),
         engine=engine,
+        capture=capture,
     )
 
 

@@ -109,16 +109,18 @@ class Captured:
 
     def _field(self, commitment: Commitment | None) -> JSON:
         if commitment is None:
-            lowered = self._captures.lowered_from
-            return lowered and {
-                "capture": self._captures.level,
-                "lowered_from": lowered,
-            }
+            return self._level() if self._captures.lowered_from else None
+        return {
+            **self._level(),
+            "commitment": commitment.hexdigest(),
+            "size_bytes": commitment.size_bytes,
+        }
+
+    def _level(self) -> dict[str, JSON]:
         return {
             "capture": self._captures.level,
             "lowered_from": self._captures.lowered_from,
-            "commitment": commitment.hexdigest(),
-            "size_bytes": commitment.size_bytes,
+            "model_allows": self._captures.model_allows,
         }
 
 

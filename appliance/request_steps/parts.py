@@ -16,6 +16,7 @@ from appliance.policy.facts import Labels, ModelFacts, SiteFacts
 from appliance.quota.quota import Hold
 from appliance.request_steps.model_requests import Asked
 from appliance.request_steps.records import Ending, Progress
+from appliance.settings import Capture
 from bundleformat.errors import Error
 
 
@@ -59,12 +60,16 @@ class Call(Generic[Asked]):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServedModel:
-    """A model of an active generation and the engine that has it loaded."""
+    """A model of an active generation and the engine that has it loaded.
+
+    ``capture`` is the most that is captured of calls to it.
+    """
 
     facts: ModelFacts
     generation: int
     activated_s: int
     engine: ModelEngine
+    capture: Capture = "full"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance import generation_flow, model_flow, store_flow
-from appliance.registry import catalogue, taken_out
+from appliance.registry import captures, catalogue, taken_out
 from appliance.registry.catalogue import ActiveModel, Reason
 from bundleformat.digest import sha256_of
 from bundleformat.errors import ConflictError, MissingError
@@ -43,6 +43,7 @@ def test_a_model_that_is_not_there_is_refused(kept: Kept) -> None:
         lambda: model_flow.verify_models(kept.parts, "none"),
         lambda: model_flow.remove_model(kept.parts, "none"),
         lambda: model_flow.restore_model(kept.parts, "none"),
+        lambda: model_flow.set_capture(kept.parts, "none", "digest"),
     ):
         with pytest.raises(MissingError) as caught:
             refused()
@@ -50,6 +51,35 @@ def test_a_model_that_is_not_there_is_refused(kept: Kept) -> None:
     with pytest.raises(ConflictError):
         model_flow.restore_model(kept.parts, "a")
     assert kept.host.rows() == before
+
+
+def test_what_a_model_allows_to_be_captured_goes_by_its_name_and_is_on_record(
+    kept: Kept,
+) -> None:
+    def allowed() -> dict[str, str]:
+        with kept.host.database.begin() as connection:
+            models = model_flow.list_models(connection)
+        return {each.model.name: each.capture for each in models}
+
+    assert allowed() == {"a": "full", "b": "full"}
+    model_flow.set_capture(kept.parts, "a", "metadata")
+    model_flow.set_capture(kept.parts, "a", "digest")
+    # Other bytes under the name lift nothing, and the same under another have none.
+    kept.deliver(2, {"model/a": b"newer", "model/b": b"others", "model/c": b"weights"})
+    assert allowed() == {"a": "digest", "b": "full", "c": "full"}
+    model_flow.set_capture(kept.parts, "a", "full")
+    assert allowed()["a"] == "full"
+    said = [
+        json.loads(record)["capture"] for record in kept.host.events("model.changed")
+    ]
+    assert said == ["metadata", "digest", "full"]
+
+
+def test_a_level_that_this_release_does_not_know_allows_the_least(kept: Kept) -> None:
+    model_flow.set_capture(kept.parts, "a", "digest")
+    with kept.host.database.begin() as connection:
+        connection.exec_driver_sql("UPDATE model_capture SET capture = 'hashed'")
+        assert captures.model_captures(connection) == {"a": "metadata"}
 
 
 def test_a_removed_model_is_served_no_more_and_restored_again(kept: Kept) -> None:

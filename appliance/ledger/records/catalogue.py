@@ -61,6 +61,7 @@ class Event(StrEnum):
     GENERATION_ACTIVATED = "generation.activated"
     MODEL_REMOVED = "model.removed"
     MODEL_RESTORED = "model.restored"
+    MODEL_CHANGED = "model.changed"
     MODEL_TAKEN_OUT = "model.taken_out"
     MODEL_PUT_BACK = "model.put_back"
     STORE_COLLECTED = "store.collected"
@@ -143,7 +144,12 @@ _PARAMS = object_of(
 
 _BODY = object_of(
     required={"capture": TOKEN},
-    optional={"lowered_from": TOKEN, "commitment": SHA256, "size_bytes": COUNT},
+    optional={
+        "lowered_from": TOKEN,
+        "model_allows": TOKEN,
+        "commitment": SHA256,
+        "size_bytes": COUNT,
+    },
 )
 """What binds a prompt or an answer to its record; neither is in it."""
 
@@ -408,6 +414,9 @@ CATALOGUE: Mapping[Event, Terms] = {
     ),
     Event.MODEL_RESTORED: Terms(
         fields=object_of(required={"model": _MODEL, "channel": TOKEN, "version": COUNT})
+    ),
+    Event.MODEL_CHANGED: Terms(
+        fields=object_of(required={"model": _MODEL, "capture": TOKEN})
     ),
     Event.MODEL_TAKEN_OUT: Terms(
         fields=object_of(

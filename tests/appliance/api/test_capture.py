@@ -106,6 +106,24 @@ def test_metadata_binds_nothing_and_a_caller_who_lowered_is_on_record() -> None:
         assert record["body"] == {"capture": "metadata", "lowered_from": "digest"}
 
 
+def test_a_model_that_allows_less_lowers_it_for_every_team_and_on_record() -> None:
+    bodies = MemoryBodies()
+    made = made_at("full", bodies=bodies)
+    view = made.host.shown
+    model = dataclasses.replace(view.models["demo"], capture="metadata")
+    made.host.shown = dataclasses.replace(view, models={"demo": model})
+    assert ask(made, capture="digest").status == 400
+    answer = ask(made)
+    assert answer.headers["x-capture"] == "metadata"
+    assert bodies.kept == []
+    for record in made.ledger.records[1:]:
+        assert record["body"] == {
+            "capture": "metadata",
+            "lowered_from": "full",
+            "model_allows": "metadata",
+        }
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_full_capture_keeps_what_the_records_commit_to(*, stream: bool) -> None:
     bodies = MemoryBodies()

@@ -40,6 +40,25 @@ def test_the_least_of_several_headers_counts_and_the_teams_level_is_kept() -> No
     assert lowered == Captures(level="metadata", lowered_from="digest")
 
 
+@pytest.mark.parametrize("own", LEVELS)
+@pytest.mark.parametrize("model", LEVELS)
+def test_the_lower_of_team_and_model_holds_and_no_caller_goes_above_it(
+    own: Capture, model: Capture
+) -> None:
+    most = min((own, model), key=LEVELS.index)
+    found = effective_capture(own, model=model)
+    assert found.level == most
+    assert found.lowered_from == (None if most == own else own)
+    assert found.model_allows == (None if most == own else model)
+    for asked in LEVELS:
+        if LEVELS.index(asked) > LEVELS.index(most):
+            with pytest.raises(CaptureRefusedError):
+                effective_capture(own, model=model, headers=(asked,))
+        else:
+            lowered = effective_capture(own, model=model, headers=(asked,))
+            assert lowered.level == asked
+
+
 def test_a_commitment_is_the_digest_of_context_salt_and_body() -> None:
     made = Commitment(SALT)
     for piece in (b"The answer ", b"", b"is 4."):
