@@ -23,3 +23,9 @@ def login_uid() -> int | None:
 def account_fields() -> dict[str, int | None]:
     """Return what a record says of who did something."""
     return {"operator_uid": os.getuid(), "login_uid": login_uid()}
+
+
+def account_text() -> str:
+    """Return the same as an approval names it: ``uid 990, login 1000``."""
+    login = login_uid()
+    return f"uid {os.getuid()}" + ("" if login is None else f", login {login}")

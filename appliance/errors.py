@@ -9,6 +9,10 @@
     ├── AuthenticationError         unknown, wrong, expired or revoked key
     ├── UnsuitableHostError         a bundle that is not for this host
     ├── UnsuitableReleaseError      a release that is not for this halt
+    ├── UnsuitableApprovalError     an approval of something else
+    ├── UsedApprovalError           an approval by which it was done already
+    ├── BodyNotKeptError            a prompt or answer that was never kept
+    ├── BodyErasedError             a prompt or answer that was erased
     └── RequestRefusedError         this request, as written, will not be served
         ├── UnsupportedParameterError
         ├── UnsupportedValueError
@@ -32,6 +36,7 @@
     ├── DeadlineError               the request's time is over
     ├── AuditUnavailableError       the ledger cannot write, so nothing is served
     ├── BodiesUnavailableError      a body cannot be kept, so its call is not served
+    ├── BodyLostError               a body is gone, and no record says why
     ├── EngineUnavailableError      the engine process is down or restarting
     │   └── ProbeDiedError              a process that only measured the model died
     ├── InsufficientMemoryError     a load would take more memory than there is
@@ -385,6 +390,38 @@ class UnsuitableReleaseError(RefusalError):
     """The release is sound and is not for this halt of this ledger, or not yet."""
 
     code = "release-unsuitable"
+
+
+class UnsuitableApprovalError(RefusalError):
+    """The approval is sound and is for something else, or not yet."""
+
+    code = "approval-unsuitable"
+
+
+class UsedApprovalError(RefusalError):
+    """The act was done by this approval already, and is not done twice."""
+
+    code = "approval-used"
+
+
+class BodyNotKeptError(RefusalError):
+    """The request is on record and its text was never kept."""
+
+    code = "body-not-kept"
+    http_status = 404
+
+
+class BodyErasedError(RefusalError):
+    """The text was erased; a record says when, by whom and on which basis."""
+
+    code = "body-erased"
+    http_status = 404
+
+
+class BodyLostError(FaultError):
+    """A record commits to a kept text that is gone, and no record says why."""
+
+    code = "body-lost"
 
 
 class BodiesUnavailableError(FaultError):

@@ -5,8 +5,8 @@
 3. confine: from here on this process and its children open no network socket,
    and no other process of this user can look into them.
 4. recover: the ledger is examined and room kept back for it; requests a crash left
-   open are recorded as aborted, the ledger goes on under a new key, and models that
-   crashed too often have another try.
+   open are recorded as aborted, the ledger goes on under a new key, models that
+   crashed too often have another try, and bodies that are to be gone are destroyed.
 5. load: pinned models, then others as there is room; then ``server.started`` is
    durable.
 6. serve, following what other processes activate.
@@ -25,7 +25,7 @@ import socket
 from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 
-from appliance.body_flow import sweep_bodies
+from appliance.body_flow import carry_out, sweep_bodies
 from appliance.compose import (
     application,
     body_keeper,
@@ -87,6 +87,7 @@ def serve(
             aborted = _recover(host) if host.guard.begin() is None else None
             if aborted is not None:
                 # Never beside a halted ledger: what is missing there may come back.
+                carry_out(host)
                 sweep_bodies(host)
             asyncio.run(_serve(host, listener, aborted=aborted, on_ready=on_ready))
 

@@ -122,6 +122,10 @@ EVENTS: Final[Mapping[str, Mapped]] = {
     "log.halted": _of(LOG_ACTIVITY, 7, "Stop"),
     "log.released": _of(LOG_ACTIVITY, 9, "Enable"),
     "log.resumed": _of(LOG_ACTIVITY, 8, "Restart"),
+    "approval.asked": _entity(OTHER, "Ask", "Approval"),
+    "body.read": _entity(2, "Read", "Body"),
+    "body.erased": _entity(4, "Delete", "Body"),
+    "body.refused": _entity(OTHER, "Refuse", "Body"),
     "receipts.exported": _of(LOG_ACTIVITY, 3, "Export"),
 }
 """Every event that has a number of its own in OCSF."""
@@ -143,6 +147,8 @@ SUBJECTS: Final[Mapping[str, tuple[OcsfClass, str]]] = {
     "clock": (APPLICATION_ERROR, ""),
     "siem": (LOG_ACTIVITY, ""),
     "receipts": (LOG_ACTIVITY, ""),
+    "approval": (ENTITY_MANAGEMENT, "Approval"),
+    "body": (ENTITY_MANAGEMENT, "Body"),
 }
 """The class of the events of a subject that have no number of their own."""
 

@@ -3,8 +3,9 @@
 A body's key lies encrypted under the key of its team and month, that one under the
 host's own in ``keys/bodies.key``. A body is named by its request and part, because
 it is durable before the record that commits to it has a number. One of which no
-record came is removed at the next start.
-Source: SQLite, "PRAGMA secure_delete", "PRAGMA synchronous".
+record came is removed at the next start. What is destroyed is overwritten in the
+file and in its write-ahead log.
+Source: SQLite, "PRAGMA secure_delete", "PRAGMA synchronous", "PRAGMA wal_checkpoint".
 """
 
 import contextlib
@@ -57,7 +58,10 @@ CREATE TABLE IF NOT EXISTS body (
 ) STRICT;
 CREATE TABLE IF NOT EXISTS swept (id INTEGER PRIMARY KEY CHECK (id = 0),
     upto INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS destroyed (id INTEGER PRIMARY KEY CHECK (id = 0),
+    seq INTEGER NOT NULL, leaf BLOB NOT NULL) STRICT;
 """
+"""Programs that never heard of ``destroyed`` work with the file: it is a mark alone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,6 +73,14 @@ class Body:
     part: Part
     salt: bytes = field(repr=False)
     data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mark:
+    """A record of the ledger: its number, and the leaf hash that tells whose it is."""
+
+    seq: int
+    leaf: bytes
 
 
 class Vault:
@@ -193,6 +205,71 @@ class Vault:
                 )
         return len(lost)
 
+    def names(self, *, team: str | None = None) -> Iterator[tuple[str, Part]]:
+        """Yield the request and the part of every body, the oldest first.
+
+        ``team`` leaves out those of all others.
+
+        Raises:
+            StorageFaultError: The file cannot be read.
+        """
+        with self._faults():
+            yield from self._connection.execute(
+                "SELECT request_id, part FROM body JOIN kek USING (kek_id) "
+                "WHERE team = coalesce(?, team) ORDER BY id",
+                (team,),
+            )
+
+    def destroyed_up_to(self) -> Mark | None:
+        """Return up to where the ledger's word to destroy was carried out.
+
+        The mark lies in the file itself: a copy of the file that somebody puts back
+        says that less was carried out, and it is carried out again.
+
+        Raises:
+            StorageFaultError: The file cannot be read.
+        """
+        with self._faults():
+            row = self._connection.execute("SELECT seq, leaf FROM destroyed").fetchone()
+        return None if row is None else Mark(seq=row[0], leaf=row[1])
+
+    def destroy(self, request_ids: Sequence[str], *, mark: Mark) -> int:
+        """Destroy all bodies of these requests with their keys; return how many.
+
+        Neither is in the file afterwards, nor in what lies beside it. Only then is
+        it noted that this was all up to that record.
+
+        Raises:
+            StorageFaultError: The disk refused, or somebody reads the file and does
+                not let go; what is not done is done when this is called again.
+        """
+        with self._transaction():
+            gone = self._connection.executemany(
+                "DELETE FROM body WHERE request_id = ?",
+                [(name,) for name in request_ids],
+            ).rowcount
+        self._empty_log()
+        with self._transaction():
+            self._connection.execute(
+                "INSERT OR REPLACE INTO destroyed VALUES (0, ?, ?)",
+                (mark.seq, mark.leaf),
+            )
+        return max(0, gone)
+
+    def _empty_log(self) -> None:
+        """Have every overwritten page in the file, and nothing in the log beside it."""
+        with self._faults():
+            busy, *_ = self._connection.execute(
+                "PRAGMA wal_checkpoint(TRUNCATE)"
+            ).fetchone()
+        if busy:
+            raise StorageFaultError(
+                "what was destroyed is still in the log of the file, which is in use",
+                where=str(self._path),
+                hint="End whatever reads it and run the command again; the next start "
+                "of the server does it, too.",
+            )
+
     def close(self) -> None:
         """Close the file."""
         with contextlib.suppress(sqlite3.Error):
@@ -207,8 +284,8 @@ class Vault:
                 expected=str(FORMAT),
                 actual=str(found),
             )
+        self._connection.executescript(_SCHEMA)
         if found == 0:
-            self._connection.executescript(_SCHEMA)
             self._connection.execute(f"PRAGMA user_version = {FORMAT}")
 
     def _kek(self, team: str, month: str) -> tuple[str, bytes]:

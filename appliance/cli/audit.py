@@ -11,7 +11,7 @@ from appliance.audit_flow import (
     prove,
     write_checkpoint,
 )
-from appliance.cli import audit_read, audit_state, audit_verify
+from appliance.cli import audit_body, audit_read, audit_state, audit_verify
 from appliance.cli import witness as witness_commands
 from appliance.cli.exports import (
     Formats,
@@ -32,6 +32,7 @@ from bundleformat.errors import UsageError
 
 app = typer.Typer(help="The ledger and its proof.", no_args_is_help=True)
 app.add_typer(witness_commands.app)
+app.add_typer(audit_body.app, name="body")
 app.command("show")(audit_read.show_one)
 app.command()(audit_read.search)
 app.command()(audit_read.stats)

@@ -56,7 +56,9 @@ def show_one(
 ) -> None:
     """Show one record. That you read it, and why, is recorded first."""
     number = _seq(seq)
-    reading, found = audit_read_flow.read_one(host(), number, reason=_reason(reason))
+    reading, found = audit_read_flow.read_one(
+        host(), number, reason=parse_reason(reason)
+    )
     pretty = json.dumps(found.fields, indent=2, ensure_ascii=False).splitlines()
     value = {"record": found.fields, "leaf": found.leaf, "read_as": reading.seq}
     show(value, (*pretty, f"leaf {found.leaf}"), as_json=as_json)
@@ -103,11 +105,11 @@ def search(  # noqa: PLR0913, PLR0917 - one argument for each option
         key=key,
         model=model,
         code=code,
-        since=_moment(since, "--since"),
-        until=_moment(until, "--until"),
+        since=parse_when(since, "--since"),
+        until=parse_when(until, "--until"),
     )
     reading, found = audit_read_flow.read_some(
-        host(), wanted, limit=limit, reason=_reason(reason)
+        host(), wanted, limit=limit, reason=parse_reason(reason)
     )
     rows = tuple(
         (
@@ -144,8 +146,8 @@ def stats(
         event=_event(event),
         outcome=outcome,
         team=team,
-        since=_moment(since, "--since"),
-        until=_moment(until, "--until"),
+        since=parse_when(since, "--since"),
+        until=parse_when(until, "--until"),
     )
     reading, counted = audit_read_flow.read_numbers(host(), wanted)
     names = ("event", "outcome", "team", "records")
@@ -177,13 +179,18 @@ def _seq(text: str) -> int:
     return int(text)
 
 
-def _reason(text: str) -> str:
+def parse_reason(text: str, where: str = "--reason") -> str:
+    """Return why somebody does something, if it is what records can carry.
+
+    Raises:
+        UsageError: It is not one line, or too long, or says nothing.
+    """
     try:
-        REASON(text, "--reason")
+        REASON(text, where)
     except ValueError as error:
         raise UsageError(
             "no reason that can be recorded",
-            where="--reason",
+            where=where,
             expected="one line of 1 to 200 characters",
         ) from error
     return text
@@ -200,7 +207,7 @@ def _event(text: str | None) -> str | None:
     return text
 
 
-def _moment(text: str | None, where: str) -> str | None:
+def parse_when(text: str | None, where: str) -> str | None:
     """Return a moment as records have it, microseconds and all."""
     if text is None:
         return None

@@ -158,6 +158,51 @@ CLAIMS: Final[Mapping[str, Claim]] = {
         "can be read past every command by whoever holds the account. An export of a "
         "halted ledger is not withheld, and cannot be recorded.",
     ),
+    "texts": Claim(
+        says="A kept prompt or answer is shown once, to the account that asked, after "
+        "a second person signed what is read and why; both are on record before.",
+        events=("approval.asked", "body.read", "body.refused"),
+        tests=(
+            (
+                "tests/appliance/test_body_read_flow.py::"
+                "test_an_approval_of_something_else_is_refused"
+            ),
+            (
+                "tests/appliance/test_body_read_flow.py::"
+                "test_an_approval_is_good_for_one_reading"
+            ),
+            (
+                "tests/appliance/test_body_read_flow.py::"
+                "test_both_bodies_are_read_as_they_were_and_who_and_why_is_on_record"
+            ),
+            (
+                "tests/appliance/test_body_read_flow.py::test_a_body_that_is_gone_or_"
+                "changed_is_not_shown_and_that_is_on_record"
+            ),
+        ),
+        not_covered="Whoever holds the account of the host can decrypt them past every "
+        "command.",
+    ),
+    "erased": Claim(
+        says="Kept prompts and answers are erased by call, API key or team, with their "
+        "keys; records and proofs stay.",
+        events=("body.erased",),
+        tests=(
+            (
+                "tests/appliance/test_body_erase_flow.py::"
+                "test_neither_text_nor_key_is_left_in_any_file_of_the_bodies"
+            ),
+            (
+                "tests/appliance/test_body_erase_flow.py::"
+                "test_an_erased_body_is_refused_by_every_command_and_stays_on_record"
+            ),
+            (
+                "tests/appliance/test_body_erase_flow.py::"
+                "test_ledger_and_exports_verify_after_an_erasure"
+            ),
+        ),
+        not_covered="Copies of bodies.db elsewhere are not reached.",
+    ),
     "search": Claim(
         says="Records are found by event, outcome, team, key, model, request and time, "
         "and counted, without being changed.",

@@ -116,6 +116,7 @@ LAWS: Final[Mapping[str, Framework]] = {
             asks(
                 "Art. 17",
                 "Personal data is erased.",
+                "erased",
                 left="Records hold pseudonyms; the table of who they are is the "
                 "site's, and is what it erases.",
             ),
@@ -130,6 +131,7 @@ LAWS: Final[Mapping[str, Framework]] = {
                 "Art. 32",
                 "Processing is secure.",
                 "authorisation",
+                "texts",
                 "containment",
                 "tamper-evident",
             ),

@@ -15,6 +15,7 @@ import typer
 
 from bundleformat.errors import Error, UsageError
 from bundler.cli import (
+    approve,
     build,
     inspect,
     keys,
@@ -48,6 +49,7 @@ app: Final = typer.Typer(
 app.command()(keys.keygen)
 app.add_typer(root_change.root_app, name="root")
 keys.site_app.command("release")(release.site_release)
+keys.site_app.command("approve")(approve.site_approve)
 app.add_typer(keys.site_app, name="site")
 app.command(help=build.BUILD_HELP)(build.build)
 app.command()(plan.plan)

@@ -29,7 +29,8 @@ from bundler.signing.passphrase import Passphrases
 
 site_app: Final = typer.Typer(
     no_args_is_help=True,
-    help="Certify where an isolated host stands, and let a halted one go on.",
+    help="Certify where an isolated host stands, let a halted one go on, and approve "
+    "what its operators ask leave for.",
 )
 
 PassphraseFile = Annotated[

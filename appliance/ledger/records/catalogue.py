@@ -71,6 +71,10 @@ class Event(StrEnum):
     SERVER_STARTED = "server.started"
     SERVER_STOPPED = "server.stopped"
     ENGINE_CRASHED = "engine.crashed"
+    APPROVAL_ASKED = "approval.asked"
+    BODY_READ = "body.read"
+    BODY_ERASED = "body.erased"
+    BODY_REFUSED = "body.refused"
     LLM_REQUEST = "llm.request"
     LLM_RESPONSE = "llm.response"
     LLM_REFUSED = "llm.refused"
@@ -152,6 +156,16 @@ _BODY = object_of(
     },
 )
 """What binds a prompt or an answer to its record; neither is in it."""
+
+_APPROVAL = object_of(
+    required={
+        "ask": TOKEN,
+        "approval_sha256": SHA256,
+        "key_ids": list_of(TOKEN),
+        "approved": TIME,
+    }
+)
+"""By whose leave: the ask that was approved, and the statement that approves it."""
 
 _TEAM_TERMS = object_of(
     optional={
@@ -475,6 +489,55 @@ CATALOGUE: Mapping[Event, Terms] = {
             optional={"model": _MODEL, "exit_status": INTEGER, "restarts": COUNT}
         ),
         outcomes=(Outcome.ERROR,),
+    ),
+    Event.APPROVAL_ASKED: Terms(
+        fields=object_of(
+            required={
+                "act": TOKEN,
+                "ask": TOKEN,
+                "ask_sha256": SHA256,
+                "reason": REASON,
+                "expires": TIME,
+                "operator_uid": COUNT,
+            },
+            optional={"login_uid": COUNT},
+        ),
+        team=Presence.OPTIONAL,
+        request_id=Presence.OPTIONAL,
+    ),
+    Event.BODY_READ: Terms(
+        fields=object_of(
+            required={
+                "parts": list_of(TOKEN),
+                "reason": REASON,
+                "approval": _APPROVAL,
+                "operator_uid": COUNT,
+            },
+            optional={"login_uid": COUNT},
+        ),
+        team=Presence.REQUIRED,
+        request_id=Presence.REQUIRED,
+    ),
+    Event.BODY_ERASED: Terms(
+        fields=object_of(
+            required={
+                "parts": list_of(TOKEN),
+                "basis": REASON,
+                "approval": _APPROVAL,
+                "operator_uid": COUNT,
+            },
+            optional={"login_uid": COUNT},
+        ),
+        team=Presence.REQUIRED,
+        request_id=Presence.REQUIRED,
+    ),
+    Event.BODY_REFUSED: Terms(
+        fields=object_of(
+            required={"act": TOKEN, "code": TOKEN, "operator_uid": COUNT},
+            optional={"login_uid": COUNT},
+        ),
+        outcomes=(Outcome.REFUSED, Outcome.ERROR),
+        request_id=Presence.OPTIONAL,
     ),
     Event.LLM_REQUEST: Terms(
         fields=object_of(

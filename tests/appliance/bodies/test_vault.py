@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from appliance.bodies.keeper import BodyKeeper
-from appliance.bodies.vault import Body, Part, Vault
+from appliance.bodies.vault import Body, Mark, Part, Vault
 from appliance.clock import SystemClock
 from appliance.errors import BodiesUnavailableError, HostNotReadyError
 from bundleformat.errors import DigestMismatchError, StorageFaultError
@@ -172,6 +172,30 @@ def test_a_sweep_removes_what_has_no_record_and_looks_only_once(
     assert looked == ["r-1 request", "r-2 request"]
     assert vault.get("r-2", "request") is None
     assert vault.get("r-1", "request") == BODY
+
+
+def test_a_file_from_before_there_was_anything_to_destroy_is_used_as_it_is(
+    tmp_path: Path, vault: Vault
+) -> None:
+    vault.put([BODY], now=NOVEMBER)
+    vault.close()
+    change(tmp_path, "DROP TABLE destroyed")
+    again = opened(tmp_path)
+    assert (again.get("r-1", "request"), again.destroyed_up_to()) == (BODY, None)
+    again.close()
+
+
+def test_what_is_destroyed_is_gone_with_its_key_and_noted_once_it_is(
+    vault: Vault,
+) -> None:
+    other = replace(BODY, request_id="r-2", team="legal")
+    vault.put([BODY, replace(BODY, part="response"), other], now=NOVEMBER)
+    assert list(vault.names(team="legal")) == [("r-2", "request")]
+    mark = Mark(seq=7, leaf=bytes(32))
+    assert vault.destroy(["r-1", "r-9"], mark=mark) == 2
+    assert vault.destroy(["r-1"], mark=replace(mark, seq=8)) == 0
+    assert list(vault.names()) == [("r-2", "request")]
+    assert vault.destroyed_up_to() == replace(mark, seq=8)
 
 
 def test_a_keeper_says_when_the_file_cannot_be_written_and_goes_on_when_it_can(
