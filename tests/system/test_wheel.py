@@ -73,4 +73,5 @@ def test_the_wheel_carries_the_packages_and_nothing_else(unpacked: Path) -> None
         "sallyport-0.1.0.dist-info",
     }
     assert (unpacked / "bundler/demo/sallyport-demo.q8_0.gguf").is_file()
+    assert not (unpacked / "bundler/demo/model").exists()
     assert (unpacked / "appliance/_policies/core/region.cedar").is_file()
