@@ -24,6 +24,7 @@ from appliance.audit_media.new_file import publish
 from appliance.audit_media.sealed_file import Recipient, sealed_for
 from appliance.audit_media.tar_file import write_tar
 from appliance.host import OpenHost, tool_name
+from appliance.ledger.exports.bodies_file import Fetch
 from appliance.ledger.exports.export import Derive, Export, Wishes, export
 from appliance.ledger.exports.out_folder import check_place, partial_folder, write_new
 from appliance.ledger.exports.places import place_from, place_to, proof_wishes
@@ -96,12 +97,28 @@ class Form:
         }
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Texts:
+    """What it takes to give prompts and answers away.
+
+    Attributes:
+        fetch: Gives them, each with its salt.
+        allow: Refuses, in the transaction that records the export.
+        fields: What ``log.exported`` says of why and by whose leave.
+    """
+
+    fetch: Fetch
+    allow: Callable[[Connection], object]
+    fields: Mapping[str, JSON]
+
+
 def export_ledger(
     host: OpenHost,
     out: Path,
     *,
     form: Form | None = None,
     asked: Asked | None = None,
+    texts: Texts | None = None,
     more: Derive | None = None,
 ) -> Export:
     """Write the ledger to the new ``out``; that it was is itself on record.
@@ -111,10 +128,11 @@ def export_ledger(
         out: Where; it MUST NOT exist, its parent must.
         form: What it is to be like; a folder with nothing but the records if not told.
         asked: Which records, and what the auditor holds already; else everything.
+        texts: Gives what the records commit to; there are none without.
         more: Makes further files from the records.
 
     Raises:
-        UsageError: What is asked for does not exist.
+        UsageError: What is asked for does not exist, or nobody allowed it.
         RollbackError, EquivocationError, SignatureError: A checkpoint that is held
             is not of this ledger.
         ConflictError: ``out`` exists.
@@ -128,7 +146,7 @@ def export_ledger(
     now = host.clock.now()
     _check_formats(form.formats, asked.redaction)
     with host.look() as connection:
-        wishes = dataclasses.replace(_wishes(connection, asked), asked=form.fields())
+        wishes = _wishes(connection, asked, form=form, texts=texts)
     write = partial(
         _export_folder, host, formats=form.formats, more=more, now=now, wishes=wishes
     )
@@ -258,7 +276,13 @@ def write_checkpoint(
     return size
 
 
-def _wishes(connection: Connection, asked: Asked) -> Wishes:
+def find_selection(connection: Connection, asked: Asked) -> Selection:
+    """Return which records are asked for.
+
+    Raises:
+        UsageError: There is no such event, or the range ends before it begins.
+        MissingError: There is no record at that time.
+    """
     if asked.event is not None and asked.event not in set(Event):
         raise UsageError(
             "there is no such event",
@@ -274,16 +298,37 @@ def _wishes(connection: Connection, asked: Asked) -> Wishes:
             where="--from, --to",
             actual=f"{first} to {last}",
         )
-    return Wishes(
-        selection=Selection(
-            first=first,
-            last=last,
-            event=asked.event,
-            team=asked.team,
-            model=asked.model,
-        ),
+    return Selection(
+        first=first,
+        last=last,
+        event=asked.event,
+        team=asked.team,
+        model=asked.model,
+    )
+
+
+def _wishes(
+    connection: Connection, asked: Asked, *, form: Form, texts: Texts | None
+) -> Wishes:
+    wishes = Wishes(
+        selection=find_selection(connection, asked),
         since=_held(connection, asked.since),
         redaction=asked.redaction,
+        asked=form.fields(),
+    )
+    if asked.redaction is not Redaction.FULL:
+        return wishes
+    if texts is None or form.recipient is None:
+        raise UsageError(
+            "prompts and answers leave by a second person's leave, encrypted",
+            where="--redact",
+            hint="Name --recipient and --reason, and --ask FILE first.",
+        )
+    return dataclasses.replace(
+        wishes,
+        bodies=texts.fetch,
+        asked={**wishes.asked, **texts.fields},
+        allow=texts.allow,
     )
 
 

@@ -57,6 +57,7 @@ class Act(StrEnum):
 
     BODY_READ = "body.read"
     BODY_ERASED = "body.erased"
+    LOG_EXPORTED = "log.exported"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

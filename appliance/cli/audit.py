@@ -5,26 +5,18 @@ from typing import Annotated
 
 import typer
 
-from appliance.audit_flow import (
-    Asked,
-    export_ledger,
-    prove,
-    write_checkpoint,
+from appliance.audit_flow import prove, write_checkpoint
+from appliance.cli import (
+    audit_body,
+    audit_export,
+    audit_read,
+    audit_state,
+    audit_verify,
 )
-from appliance.cli import audit_body, audit_read, audit_state, audit_verify
 from appliance.cli import witness as witness_commands
-from appliance.cli.exports import (
-    Formats,
-    Iso,
-    Recipient,
-    Tar,
-    export_lines,
-    export_value,
-    form_of,
-)
-from appliance.cli.options import Json, host, read_input
+from appliance.cli.exports import held_files
+from appliance.cli.options import Json, host
 from appliance.cli.output import show
-from appliance.ledger.exports.redaction import Redaction, parse_redaction
 from appliance.ledger.log import status as ledger_status
 from appliance.ledger.log.rotation import Epoch, read_epochs
 from appliance.ledger.recover import fsck as check_ledger
@@ -38,6 +30,7 @@ app.command()(audit_read.search)
 app.command()(audit_read.stats)
 app.command()(audit_state.status)
 app.command()(audit_state.release)
+app.command()(audit_export.export)
 app.command("verify-receipt")(audit_verify.verify_receipt)
 app.command()(audit_verify.verify)
 
@@ -100,7 +93,7 @@ def checkpoint(
 ) -> None:
     """Print the newest signed checkpoint, to be kept outside this host."""
     if out is not None:
-        size = write_checkpoint(host(), out, since=_held(since))
+        size = write_checkpoint(host(), out, since=held_files(since))
         line = f"wrote the checkpoint over {size} records to {out}"
         show({"folder": str(out), "size": size}, (line,), as_json=as_json)
         return
@@ -135,69 +128,6 @@ def fsck(as_json: Json = False) -> None:
     show(value, (line,), as_json=as_json)
 
 
-@app.command()
-def export(  # noqa: PLR0913, PLR0917 - one parameter per option
-    out: Annotated[Path, typer.Option(help="A folder that does not exist yet.")],
-    formats: Formats = "jsonl",
-    tar: Tar = False,
-    iso: Iso = False,
-    recipient: Recipient = None,
-    since: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="<path>",
-            help="A checkpoint that the auditor holds; may be repeated. The export "
-            "then shows that its records are the first of this ledger's.",
-            show_default=False,
-        ),
-    ] = None,
-    start: Annotated[
-        str | None,
-        typer.Option("--from", help="First record: its number, a day or a moment."),
-    ] = None,
-    end: Annotated[
-        str | None,
-        typer.Option("--to", help="Last record: its number, a day or a moment."),
-    ] = None,
-    event: Annotated[
-        str | None, typer.Option(help="Only this event, as llm.request.")
-    ] = None,
-    team: Annotated[str | None, typer.Option(help="Only records of this team.")] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(help="Only requests to this model, and how they ended."),
-    ] = None,
-    redact: Annotated[
-        str,
-        typer.Option(
-            metavar="<level>",
-            help="How much is told: digest gives records as they are; metadata "
-            "withholds them behind their hashes and lists pseudonyms.",
-        ),
-    ] = str(Redaction.DIGEST),
-    as_json: Json = False,
-) -> None:
-    """Write the ledger and a stand-alone verifier to a folder for the auditor.
-
-    records.jsonl is the evidence; other formats are made from it for convenience.
-    Of records that were not asked for only hashes are written, one for each within
-    the range, so that nobody can say less was left out than was.
-    """
-    form = form_of(formats, tar=tar, iso=iso, recipient=recipient)
-    asked = Asked(
-        start=start,
-        end=end,
-        event=event,
-        team=team,
-        model=model,
-        since=_held(since),
-        redaction=parse_redaction(redact),
-    )
-    made = export_ledger(host(), out, form=form, asked=asked)
-    value = export_value(made, form=form)
-    show(value, export_lines(made, form=form), as_json=as_json)
-
-
 @app.command("prove")
 def prove_call(
     what: Annotated[
@@ -223,7 +153,7 @@ def prove_call(
     The folder is an export of these records alone: verify.py in it checks it, and
     `audit verify-receipt` compares it with what the caller was told.
     """
-    made = prove(host(), what, out, since=_held(since))
+    made = prove(host(), what, out, since=held_files(since))
     value = {
         "folder": str(made.folder),
         "origin": made.origin,
@@ -233,7 +163,3 @@ def prove_call(
     }
     line = f"wrote what proves {what} below {made.size} records to {made.folder}"
     show(value, (line,), as_json=as_json)
-
-
-def _held(since: list[Path] | None) -> tuple[tuple[str, bytes], ...]:
-    return tuple((str(path), read_input(path)) for path in since or ())

@@ -15,41 +15,25 @@ from appliance.audit_media.new_file import check_absent, write_new_file
 from appliance.bodies.vault import Part
 from appliance.body_erase_flow import Selection
 from appliance.body_read_flow import BodyReading
+from appliance.cli.approvals import (
+    ApprovalFile,
+    AskFile,
+    ValidDays,
+    asks,
+    no_approval,
+    show_ask,
+    the_file,
+)
 from appliance.cli.audit_read import parse_reason, parse_when
 from appliance.cli.options import Json, host, read_input
 from appliance.cli.output import note, show
-from appliance.clock import rfc3339
-from bundleformat.approval import Ask
-from bundleformat.errors import MalformedError, RefusalError, UsageError
+from bundleformat.errors import MalformedError, UsageError
 
 app = typer.Typer(
     help="Prompts and answers of teams that capture them: every reading and erasure "
     "is on record, and approved by a second person.",
     no_args_is_help=True,
 )
-
-AskFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--ask",
-        metavar="<path>",
-        help="Write what is to be approved to this new file, and do nothing else.",
-        show_default=False,
-    ),
-]
-ApprovalFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--approval",
-        metavar="<path>",
-        help="The approval that `sallyport-bundler site approve` made of it.",
-        show_default=False,
-    ),
-]
-ValidDays = Annotated[
-    int,
-    typer.Option(min=1, max=30, help="With --ask: days that an approval is of use."),
-]
 
 
 @app.command()
@@ -85,27 +69,27 @@ def read(
     That it is read, and why, is on record before anything is shown.
     """
     why = parse_reason(reason).strip()
-    if _asks(ask, approval):
+    if asks(ask, approval):
         _refuse_output(output)
         asked = body_read_flow.ask_to_read(
             host(),
             request_id,
-            _file(ask),
+            the_file(ask),
             part=part,
             reason=why,
             life=dt.timedelta(days=valid_days),
         )
-        _show_ask(asked, _file(ask), about=(), as_json=as_json)
+        show_ask(asked, the_file(ask), about=(), as_json=as_json)
         return
     if output is not None:
         _check_output(output, part)
-    envelope = read_input(_file(approval))
+    envelope = read_input(the_file(approval))
     try:
         found = body_read_flow.read_bodies(
             host(), request_id, part=part, reason=why, envelope=envelope
         )
     except MalformedError as error:
-        raise _no_approval(error, _file(approval)) from error
+        raise no_approval(error, the_file(approval)) from error
     if output is None:
         _show_bodies(found, as_json=as_json)
         return
@@ -159,20 +143,20 @@ def erase(  # noqa: PLR0913, PLR0917 - one argument for each option
     """
     chosen = _selection(request_ids or [], subject, team, before)
     why = parse_reason(basis, "--basis").strip()
-    if _asks(ask, approval):
+    if asks(ask, approval):
         asked, calls = body_erase_flow.ask_to_erase(
-            host(), chosen, _file(ask), basis=why, life=dt.timedelta(days=valid_days)
+            host(), chosen, the_file(ask), basis=why, life=dt.timedelta(days=valid_days)
         )
         about = (f"about the bodies of {calls} calls",)
-        _show_ask(asked, _file(ask), about=about, as_json=as_json)
+        show_ask(asked, the_file(ask), about=about, as_json=as_json)
         return
-    envelope = read_input(_file(approval))
+    envelope = read_input(the_file(approval))
     try:
         gone = body_erase_flow.erase_bodies(
             host(), chosen, basis=why, envelope=envelope
         )
     except MalformedError as error:
-        raise _no_approval(error, _file(approval)) from error
+        raise no_approval(error, the_file(approval)) from error
     value = {
         "requests": list(gone.requests),
         "bodies": gone.bodies,
@@ -184,23 +168,6 @@ def erase(  # noqa: PLR0913, PLR0917 - one argument for each option
         f"records {gone.first_seq} to {gone.last_seq} say so",
     )
     show(value, lines, as_json=as_json)
-
-
-def _asks(ask: Path | None, approval: Path | None) -> bool:
-    """Return whether it is only asked for; else it is done."""
-    if (ask is None) == (approval is None):
-        raise UsageError(
-            "this takes two people",
-            where="--ask",
-            expected="--ask FILE first, then the same with --approval FILE",
-        )
-    return ask is not None
-
-
-def _file(path: Path | None) -> Path:
-    if path is None:
-        raise ValueError("one of two options was checked to be there")
-    return path
 
 
 def _refuse_output(output: Path | None) -> None:
@@ -231,33 +198,6 @@ def _selection(
         team=team,
         before=parse_when(before, "--before"),
     )
-
-
-def _no_approval(error: MalformedError, path: Path) -> RefusalError:
-    hint = "Name the file that `sallyport-bundler site approve` made."
-    return error.inside(str(path)).advised(hint)
-
-
-def _show_ask(asked: Ask, path: Path, *, about: tuple[str, ...], as_json: bool) -> None:
-    value = {
-        "file": str(path),
-        "ask": asked.nonce,
-        "act": str(asked.act),
-        "values": dict(asked.values),
-        "facts": dict(asked.facts),
-        "expires": rfc3339(asked.expires),
-    }
-    lines = (
-        f"wrote {path}, which asks for {asked.act} until {rfc3339(asked.expires)}",
-        *about,
-        "the compliance officer, on another machine:",
-        (
-            f"  sallyport-bundler site approve {path.name} --key compliance.key"
-            " --out approval.json"
-        ),
-        "and here, the same command with --approval approval.json",
-    )
-    show(value, lines, as_json=as_json)
 
 
 def _show_bodies(found: BodyReading, *, as_json: bool) -> None:

@@ -38,6 +38,11 @@ Recipient = Annotated[
 ]
 
 
+def held_files(since: list[Path] | None) -> tuple[tuple[str, bytes], ...]:
+    """Return the checkpoints in these files, each with its name."""
+    return tuple((str(path), read_input(path)) for path in since or ())
+
+
 def form_of(formats: str, *, tar: bool, iso: bool, recipient: Path | None) -> Form:
     """Return what the options ask for.
 

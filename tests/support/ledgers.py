@@ -13,6 +13,7 @@ from appliance.clock import Clock
 from appliance.compose import ledger_guard
 from appliance.db.session import create_database, database_faults, open_database
 from appliance.home import Home
+from appliance.ledger.exports.export import Wishes, export
 from appliance.ledger.log.append import LogIdentity, Receipt, append
 from appliance.ledger.log.commission import commission, open_ledger
 from appliance.ledger.log.halt import find_halt
@@ -64,6 +65,19 @@ class Ledger:
         """Append ``drafts`` in one committed transaction."""
         with self.engine.begin() as connection:
             return append(connection, drafts, log=self.log, keys=self.keys, now=NOW)
+
+    def export(self, folder: Path, wishes: Wishes | None = None) -> Path:
+        """Export what ``wishes`` says to ``folder``, and return that."""
+        made = export(
+            self.engine,
+            folder,
+            log=self.log,
+            keys=self.keys,
+            now=NOW,
+            tool=TOOL,
+            wishes=wishes,
+        )
+        return made.folder
 
     @property
     def now(self) -> dt.datetime:

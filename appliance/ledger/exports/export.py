@@ -22,6 +22,7 @@ from sqlalchemy import Connection, Engine
 
 from appliance.db.session import reader
 from appliance.ledger.exports import verifier
+from appliance.ledger.exports.bodies_file import Fetch, write_bodies
 from appliance.ledger.exports.export_records import RECORDS, write_records
 from appliance.ledger.exports.out_folder import (
     check_place,
@@ -66,14 +67,18 @@ class Wishes:
             export shows that its records are the first of this export's.
         receipts: Heads that callers were told in receipts; the same is shown.
         redaction: How much it tells of them.
+        bodies: Gives the texts that its records commit to; without, it has none.
         asked: What ``log.exported`` says besides: who asked, and for what form.
+        allow: Refuses the export, in the transaction that records it.
     """
 
     selection: Selection = EVERYTHING
     since: tuple[Checkpoint, ...] = ()
     receipts: tuple[Checkpoint, ...] = ()
     redaction: Redaction = Redaction.DIGEST
+    bodies: Fetch | None = None
     asked: Mapping[str, JSON] = field(default_factory=dict)
+    allow: Callable[[Connection], object] = field(default=lambda _: None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,6 +147,7 @@ def export(
     with partial_folder(folder) as partial:
         with reader(engine).begin() as connection:
             names = list(_write_evidence(connection, partial, wishes, end=end))
+        names += write_bodies(partial, wishes.bodies) if wishes.bodies else ()
         files = [_entry(partial, name) for name in names]
         if wishes.redaction is Redaction.METADATA:
             files.append({**_entry(partial, LISTING), "derived_from": "ledger"})
@@ -160,6 +166,7 @@ def export(
 def _draft(
     connection: Connection, wishes: Wishes, *, log: LogIdentity, tool: str
 ) -> Draft:
+    wishes.allow(connection)
     size = read_verified_head(connection, log=log).size
     selection = wishes.selection.fields() or None
     return Draft(

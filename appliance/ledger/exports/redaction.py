@@ -69,6 +69,7 @@ class Redaction(StrEnum):
 
     METADATA = "metadata"
     DIGEST = "digest"
+    FULL = "full"
 
 
 def parse_redaction(text: str) -> Redaction:

@@ -240,6 +240,8 @@ CATALOGUE: Mapping[Event, Terms] = {
                 "formats": list_of(TOKEN),
                 "carrier": TOKEN,
                 "recipient": TOKEN,
+                "reason": REASON,
+                "approval": _APPROVAL,
                 **_ACCOUNT,
             },
         )

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from appliance.ledger.exports import redaction, verifier
-from appliance.ledger.exports.export import Export, Wishes, export
+from appliance.ledger.exports.export import Wishes
 from appliance.ledger.exports.places import proof_wishes
 from appliance.ledger.exports.redaction import (
     LISTING,
@@ -30,30 +30,17 @@ from appliance.ledger.records.fields import JSON
 from bundleformat.errors import DigestMismatchError, UsageError
 from tests.support.audit_samples import ACCEPTED, DENIED, KEY
 from tests.support.forgery import records_of
-from tests.support.ledgers import NOW, SHA, TOOL, Ledger, request, response
+from tests.support.ledgers import SHA, TOOL, Ledger, request, response
 
 COMMITMENT = "c0" * 32
 REASON = "asked by Jane Doe of the fraud desk"
-
-
-def _export(ledger: Ledger, folder: Path, wishes: Wishes) -> Path:
-    made: Export = export(
-        ledger.engine,
-        folder,
-        log=ledger.log,
-        keys=ledger.keys,
-        now=NOW,
-        tool=TOOL,
-        wishes=wishes,
-    )
-    return made.folder
 
 
 def _withheld(ledger: Ledger, folder: Path, **selection: Any) -> Path:
     wishes = Wishes(
         selection=Selection(**selection), redaction=Redaction.METADATA, asked=ASKED
     )
-    return _export(ledger, folder, wishes)
+    return ledger.export(folder, wishes)
 
 
 ASKED: dict[str, JSON] = {"operator_uid": 31337, "login_uid": 4242, "carrier": "folder"}
@@ -129,7 +116,7 @@ def test_nothing_that_names_a_person_a_team_or_a_text_leaves_the_host(
     busy: Ledger, tmp_path: Path, secret: str
 ) -> None:
     folder = _withheld(busy, tmp_path / "out")
-    whole = _export(busy, tmp_path / "whole", Wishes(asked=ASKED))
+    whole = busy.export(tmp_path / "whole", Wishes(asked=ASKED))
     assert secret.encode() in (whole / "records.jsonl").read_bytes()
     for path in folder.rglob("*"):
         # The program is the same in every export, and says none of these.
@@ -150,12 +137,12 @@ def test_only_what_names_a_key_of_the_ledger_is_there_as_it_was_hashed(
 def test_number_order_and_hashes_of_withheld_records_are_proven_and_the_rest_said(
     busy: Ledger, tmp_path: Path
 ) -> None:
-    earlier = _export(busy, tmp_path / "earlier", Wishes())
+    earlier = busy.export(tmp_path / "earlier", Wishes())
     held = tmp_path / "earlier" / "checkpoint.txt"
     with busy.engine.connect() as connection:
         since = (held_checkpoint(connection, held.read_bytes(), where="held"),)
     wishes = Wishes(redaction=Redaction.METADATA, since=since)
-    folder = _export(busy, tmp_path / "out", wishes)
+    folder = busy.export(tmp_path / "out", wishes)
     key = busy.log.vkey
     done = subprocess.run(
         [
@@ -228,7 +215,7 @@ def test_what_an_auditor_picks_from_a_listing_is_shown_to_be_what_it_says(
         held = held_checkpoint(connection, checkpoint.read_bytes(), where="held")
         wishes = proof_wishes(connection, line["seq"], log=busy.log)
     wishes = dataclasses.replace(wishes, since=(held,))
-    proof = _export(busy, tmp_path / "proof", wishes)
+    proof = busy.export(tmp_path / "proof", wishes)
     verdict = verifier.verify(proof, key=busy.log.vkey, held=(checkpoint,))
     assert verdict.status == verifier.OK
     (record,) = (r for r in records_of(proof) if b"llm.response" in r)
