@@ -264,8 +264,7 @@ class Export:
             only = manifest.get("only")
             need(only, GAP, f"{self.hashed} records are left out")
             self.gaps.append(f"what {self.hashed} records say: here is {only}")
-        if "bodies.jsonl" in files:
-            self.gaps.append("that bodies.jsonl is what was said: run verify_bodies.py")
+        self.gaps += ["bodies.jsonl: run verify_bodies.py"] * ("bodies.jsonl" in files)
         extra = {path.name for path in self.folder.iterdir()}
         extra -= {*FILES, *files, "consistency"}
         self.gaps += [f"{each}: covered by no signature" for each in sorted(extra)]
