@@ -10,7 +10,8 @@ import pytest
 import rfc8785
 
 from appliance.audit_formats.derive import FILES as MADE
-from appliance.ledger.exports import verifier
+from appliance.ledger.exports import body_verifier, verifier
+from appliance.ledger.exports.bodies_file import PROGRAM
 from appliance.ledger.exports.export import Wishes, export
 from appliance.ledger.exports.redaction import LISTING, Redaction
 from appliance.ledger.exports.selection import Selection
@@ -208,7 +209,8 @@ def test_every_field_of_the_manifest_and_of_the_chain_is_said() -> None:
 
 def test_every_file_of_an_export_is_said() -> None:
     said = set(first_names("An export"))
-    assert {*verifier.FILES, LISTING, *MADE.values()} <= said
+    texts = {body_verifier.BODIES, PROGRAM}
+    assert {*verifier.FILES, LISTING, *texts, *MADE.values()} <= said
 
 
 def test_the_limits_are_those_of_the_code() -> None:
