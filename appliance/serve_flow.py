@@ -25,6 +25,7 @@ import socket
 from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 
+from appliance.audit_media.home_scratch import clear_scratch
 from appliance.body_flow import carry_out, sweep_bodies
 from appliance.compose import (
     application,
@@ -84,6 +85,7 @@ def serve(
             forbid_inspection()
             refuse_network()
             # 4. recover
+            clear_scratch(host.home)
             aborted = _recover(host) if host.guard.begin() is None else None
             if aborted is not None:
                 # Never beside a halted ledger: what is missing there may come back.

@@ -5,7 +5,7 @@ Who carries a stick away can read what was deleted from it.
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +28,22 @@ def scratch_at_home(home: Home) -> Iterator[Path]:
         ConflictError: Another process is at it.
         StorageFaultError: The disk refused.
     """
+    with _cleared(home), scratch_beside(home.root / NAME) as scratch:
+        yield scratch
+
+
+def clear_scratch(home: Home) -> None:
+    """Remove what exports left that were killed; one that is being made is let be.
+
+    Raises:
+        StorageFaultError: The disk refused.
+    """
+    with suppress(ConflictError), _cleared(home):
+        pass
+
+
+@contextmanager
+def _cleared(home: Home) -> Iterator[None]:
     busy = ConflictError(
         "another encrypted export is being made on this host",
         where=str(home.root),
@@ -40,5 +56,4 @@ def scratch_at_home(home: Home) -> Iterator[Path]:
                 raise StorageFaultError(
                     "what a killed export left cannot be removed", where=str(left)
                 )
-        with scratch_beside(home.root / NAME) as scratch:
-            yield scratch
+        yield

@@ -39,6 +39,8 @@ def host(
         models=[("demo", demo_model)],
         settings=SETTINGS,
     )
+    # What an export left that was killed: texts in the clear.
+    (made.home / ".export.0123abcd.partial").mkdir()
     with serving(made):
         yield made
 
@@ -109,6 +111,10 @@ def check_nowhere(host: RealHost, *texts: str) -> None:
     data = [path.read_bytes() for path in files] + [text.encode() for text in texts]
     found = [n for n, each in enumerate(data) if any(s in each for s in SPELLINGS)]
     assert [files[n] if n < len(files) else "a text" for n in found] == []
+
+
+def test_a_server_removes_what_a_killed_export_left(host: RealHost) -> None:
+    assert list(host.home.glob(".export*")) == []
 
 
 def test_a_kept_call_is_nowhere_in_the_clear_and_read_and_erased_by_two_people(

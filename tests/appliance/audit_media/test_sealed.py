@@ -12,8 +12,11 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from appliance.audit_media import open_export as opener
+from appliance.audit_media.home_scratch import clear_scratch, scratch_at_home
 from appliance.audit_media.sealed_file import parse_recipient, sealed_for
-from bundleformat.errors import MalformedError
+from appliance.file_lock import exclusive_lock
+from appliance.home import Home
+from bundleformat.errors import ConflictError, MalformedError, StorageFaultError
 
 PUBLISHED = Path(__file__).parents[2] / "vectors" / "age"
 CHUNK = opener.CHUNK_BYTES
@@ -297,3 +300,35 @@ def test_a_key_never_replaces_a_file_and_a_file_name_cannot_drive_a_terminal(
 def test_the_program_that_opens_can_be_read_in_one_sitting() -> None:
     lines = Path(opener.__file__).read_text("utf-8").splitlines()
     assert len(lines) < 350
+
+
+def _left(home: Home) -> Path:
+    """What an export left that was killed while it was packed."""
+    folder = home.root / ".export.0123abcd.partial" / "export"
+    folder.mkdir(parents=True)
+    (folder / "bodies.jsonl").write_text("what was asked")
+    return folder.parent
+
+
+def test_what_a_killed_export_left_goes_unless_one_is_being_made(
+    tmp_path: Path,
+) -> None:
+    home = Home(tmp_path)
+    home.create_folders()
+    left = _left(home)
+    with exclusive_lock(home.run / "export.lock", busy=ConflictError("", where="")):
+        clear_scratch(home)
+        assert left.exists()
+    clear_scratch(home)
+    assert not left.exists()
+
+
+def test_what_cannot_be_removed_stops_an_encrypted_export(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.create_folders()
+    # Not even root can unlink through a name that is no folder any more.
+    left = home.root / ".export.0123abcd.partial"
+    left.write_text("what was asked")
+    with pytest.raises(StorageFaultError), scratch_at_home(home):
+        raise AssertionError("it was given nevertheless")
+    assert left.exists()
