@@ -99,7 +99,7 @@ def test_every_boundary_is_guarded_by_what_exists() -> None:
 
 def test_every_command_that_is_named_exists() -> None:
     programs = {
-        "sallyport": typer.main.get_command(host_commands.app),
+        "sallyport": typer.main.get_command(host_commands.make_app()),
         "sallyport-bundler": typer.main.get_command(publisher_commands.app),
     }
     named = COMMAND.findall(DOCUMENT)

@@ -5,66 +5,71 @@ parses, calls one flow and prints what it returned.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from types import MappingProxyType
+from typing import Annotated, Final
 
 import typer
 
-from appliance.cli import (
-    audit,
-    bundle,
-    database,
-    environment,
-    evidence,
-    generation,
-    key,
-    model,
-    receipt,
-    serve,
-    site,
-    store,
-    team,
-    trust,
-)
+from appliance.cli import serve
 from appliance.cli.options import HOME_HELP, remember_home
 from appliance.cli.output import INTERRUPTED_STATUS, PROGRAM, guarded, note
 from appliance.containment.secrecy import forbid_inspection
 from bundleformat.errors import UsageError
 
-app = typer.Typer(
-    name="sallyport",
-    help=(
-        "Language models across an air gap, with proof.\n\n"
-        "On a new host, in this order: trust init, site install, bundle import, "
-        "key create, serve."
-    ),
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+GROUPS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "trust": "trust",
+        "site": "site",
+        "bundle": "bundle",
+        "model": "model",
+        "environment": "environment",
+        "generations": "generation",
+        "store": "store",
+        "receipts": "receipt",
+        "key": "key",
+        "team": "team",
+        "audit": "audit",
+        "evidence": "evidence",
+        "db": "database",
+    }
 )
-GROUPS = {
-    "trust": trust.app,
-    "site": site.app,
-    "bundle": bundle.app,
-    "model": model.app,
-    "environment": environment.app,
-    "generations": generation.app,
-    "store": store.app,
-    "receipts": receipt.app,
-    "key": key.app,
-    "team": team.app,
-    "audit": audit.app,
-    "evidence": evidence.app,
-    "db": database.app,
-}
-"""The groups of commands, in the order in which a new host needs them."""
+"""The groups of commands and their modules, in the order that a new host needs."""
 
-for _name, _group in GROUPS.items():
-    app.add_typer(_group, name=_name)
-app.command()(serve.serve)
+
+def make_app(groups: Collection[str] = tuple(GROUPS)) -> typer.Typer:
+    """Return the command line with ``groups`` of its commands, and ``serve``."""
+    app = typer.Typer(
+        name=PROGRAM,
+        help=(
+            "Language models across an air gap, with proof.\n\n"
+            "On a new host, in this order: trust init, site install, bundle import, "
+            "key create, serve."
+        ),
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(options)
+    for name in groups:
+        module = import_module(f"{__name__}.{GROUPS[name]}")
+        app.add_typer(module.app, name=name)
+    app.command()(serve.serve)
+    return app
+
+
+def groups_for(given: Collection[str]) -> Collection[str]:
+    """Return the groups that a command can be of; all, if it is of none.
+
+    No command pays for another's modules: an import has a hundred megabytes, and
+    every command starts the sooner.
+    """
+    named = [name for name in GROUPS if name in given]
+    return named if named or "serve" in given else tuple(GROUPS)
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
@@ -73,7 +78,6 @@ def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
         raise typer.Exit
 
 
-@app.callback()
 def options(
     home: Annotated[
         Path | None, typer.Option(help=HOME_HELP, show_default=False)
@@ -108,6 +112,7 @@ def _protected() -> int:
 
 def _run(given: list[str]) -> int:
     try:
+        app = make_app(groups_for(given))
         status = app(args=given, prog_name=PROGRAM, standalone_mode=False)
     except typer.TyperException as error:
         message = error.format_message()

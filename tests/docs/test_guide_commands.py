@@ -9,7 +9,7 @@ import pytest
 import typer
 
 import appliance.errors  # noqa: F401 - defines leaves of the tree
-from appliance.cli import app as appliance_app
+from appliance.cli import make_app
 from appliance.settings import Settings
 from bundleformat.errors import Error
 from bundleformat.limits import DEFAULT_LIMITS
@@ -20,7 +20,7 @@ from tests.support.guides.blocks import GUIDES, commands_told, guides, parts
 
 TEXTS = guides()
 PROGRAMS: dict[str, Any] = {
-    "sallyport": typer.main.get_command(appliance_app),
+    "sallyport": typer.main.get_command(make_app()),
     "sallyport-bundler": typer.main.get_command(bundler_app),
 }
 HEAD = 'channel = "main"\nversion = 1\n'

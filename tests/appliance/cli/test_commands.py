@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from appliance.cli import GROUPS, main
+from appliance.cli import GROUPS, groups_for, main, make_app
 from bundleformat.trust import fingerprint
 from tests.support.real_host import RealHost, commission
 
@@ -152,6 +152,23 @@ def test_called_with_nothing_it_shows_its_help(
     assert "trust init, site install, bundle import" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("given", "groups"),
+    [
+        (("bundle", "import", "/media"), ["bundle"]),
+        (("--home", "model", "key", "create"), ["model", "key"]),
+        (("serve", "--port", "0"), []),
+        ((), list(GROUPS)),
+        (("--help",), list(GROUPS)),
+        (("bundel", "import"), list(GROUPS)),
+    ],
+)
+def test_only_the_groups_that_a_command_can_be_of_are_loaded(
+    given: tuple[str, ...], groups: list[str]
+) -> None:
+    assert list(groups_for(given)) == groups
+
+
 @pytest.mark.parametrize("group", GROUPS)
 def test_a_group_without_a_command_shows_its_help(shell: Shell, group: str) -> None:
     assert shell.run(group) == 2
@@ -161,7 +178,9 @@ def test_a_group_without_a_command_shows_its_help(shell: Shell, group: str) -> N
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_command_explains_itself(shell: Shell, group: str) -> None:
     assert shell.run(group, "--help") == 0
-    for command in GROUPS[group].registered_commands:
+    (made,) = make_app((group,)).registered_groups
+    assert made.typer_instance is not None
+    for command in made.typer_instance.registered_commands:
         name = str(command.name or getattr(command.callback, "__name__", ""))
         assert shell.run(group, name, "--help") == 0
         assert len(shell.out) > 100
