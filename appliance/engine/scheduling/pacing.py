@@ -20,12 +20,13 @@ TILE_PAYS = 1.5
 TILE_OVERRUN = 2.0
 """How much longer than otherwise a step may take for a whole tile."""
 
-PROMPT_SHARE = 1.0
+PROMPT_SHARE = 2.0
 """Time that prompts have in any step, over that of its answers.
 
 Where the answers alone take as long as a step should, prompts still advance: a
-step is then up to twice as long as its answers make it. With less, a crowd's first
-answers are written in small batches while its last prompts wait.
+step is then up to three times as long as its answers make it. With less, a crowd's
+first answers are written in small batches while its last prompts wait; with more,
+streams stutter for little.
 """
 
 _NEWEST = 0.2

@@ -4,6 +4,7 @@ import math
 
 from appliance.engine.scheduling.pacing import (
     LEAST_PROMPT_TOKENS,
+    PROMPT_SHARE,
     TILE_TOKENS,
     Pace,
 )
@@ -28,8 +29,9 @@ def test_a_prompt_advances_however_slow_the_host_is() -> None:
 def test_prompts_have_their_share_where_answers_take_the_whole_step() -> None:
     slow = pace(target_s=0.1, token_s=0.001)
     for _ in range(100):
-        slow.observe(rows=8, prompt_tokens=0, took_s=0.4)
-    assert 350 <= slow.room(rows=8) <= 450
+        slow.observe(rows=8, prompt_tokens=0, took_s=0.2)
+    share = PROMPT_SHARE * 200
+    assert share - 50 <= slow.room(rows=8) <= share + 50
 
 
 def test_a_batch_is_never_overfull() -> None:
