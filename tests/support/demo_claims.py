@@ -25,7 +25,7 @@ import bundler.errors  # noqa: F401
 from appliance.api.app import build_app
 from appliance.api.schemas import ChatCompletionRequest
 from appliance.audit_formats.derive import Format
-from appliance.cli import app as host_commands
+from appliance.cli import make_app
 from appliance.ledger.records.catalogue import Event
 from appliance.metrics.names import PREFIX
 from appliance.settings import (
@@ -53,7 +53,7 @@ IN_WORDS = re.compile(
 """Numbers that a comparison would not find; answers write digits."""
 
 PROGRAMS: dict[str, Any] = {
-    "sallyport": typer.main.get_command(host_commands),
+    "sallyport": typer.main.get_command(make_app()),
     "sallyport-bundler": typer.main.get_command(publisher_commands),
 }
 SCRIPTS = {
