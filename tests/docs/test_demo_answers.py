@@ -45,7 +45,7 @@ def test_what_an_answer_names_is_the_programs_own(fact: Fact) -> None:
         *("--capture-all", "--kind rsa", "make models", "python -I check.py"),
         *("[engine] speed", "[motor] cells", "/v1/completions", "/v2/models"),
         *("http://HOST:8000/v1", "bad_digest", "core-model-size", "@title"),
-        *("X-Data-Colour", "x-audit-proof", "ledger.db", "log.deleted", "keys/salt"),
+        *("X-Data-Colour", "x-audit-proof", "ledger.db", "log.deleted", "keys/brine"),
         *("[[licences]]", "topsecret", "SALLYPORT_FOLDER", "/var/lib/sallyports"),
     ],
 )

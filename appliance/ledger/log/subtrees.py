@@ -5,7 +5,7 @@ transaction that completes it. A proof or a part of the ledger then costs as muc
 its own records and a few rows more, however long the ledger is. The rows are an index
 and no evidence: whatever is made from them is compared with a signed head, and
 ``fsck`` computes them anew.
-Source: RFC 6962, section 2.1; C2SP tlog-tiles, which keeps the same hashes in files.
+Source: RFC 6962, section 2.1; C2SP tlog-tiles. Why so: decision 0023.
 """
 
 from collections.abc import Iterable, Iterator
