@@ -63,6 +63,12 @@ LAWS: Final[Mapping[str, Framework]] = {
                 left="Give each person or system a key of its own.",
             ),
             asks(
+                "164.312(a)(2)(iv)",
+                "Data at rest is encrypted.",
+                "sealed",
+                left="Records, models and the rest of the disk are not: encrypt it.",
+            ),
+            asks(
                 "164.312(b)",
                 "Activity is recorded and examined.",
                 "calls",
@@ -71,7 +77,16 @@ LAWS: Final[Mapping[str, Framework]] = {
                 left="That somebody examines it is the site's.",
             ),
             asks(
-                "164.312(c)(1)", "No improper change or destruction.", "tamper-evident"
+                "164.312(c)(1)",
+                "No improper change or destruction.",
+                "tamper-evident",
+                left="That is of records; health data elsewhere is the site's.",
+            ),
+            asks(
+                "164.312(d)",
+                "Who asks is who they say.",
+                "identity",
+                left="A key is proved, not the person who holds it.",
             ),
             asks(
                 "164.312(e)(1)",
@@ -89,6 +104,13 @@ LAWS: Final[Mapping[str, Framework]] = {
     "dpdp": Framework(
         title="India, Digital Personal Data Protection Rules 2025, rule 6",
         requirements=(
+            asks(
+                "6(1)(a)",
+                "Data is secured by encryption, masking or the like.",
+                "minimal",
+                "sealed",
+                left="The disk and the way to the host are the site's to encrypt.",
+            ),
             asks("6(1)(b)", "Access is controlled.", "authorisation", "identity"),
             asks(
                 "6(1)(c)",
@@ -133,7 +155,9 @@ LAWS: Final[Mapping[str, Framework]] = {
                 "authorisation",
                 "texts",
                 "containment",
+                "sealed",
                 "tamper-evident",
+                left="Risks to weigh, disk and transport to encrypt are the site's.",
             ),
             asks(
                 "Art. 44",

@@ -46,6 +46,12 @@ RETENTION: Final = (
 """What is left of every requirement on how long."""
 
 
+GUARDED: Final = (
+    "A change is noticed, not prevented: who may use the host's account is the site's."
+)
+"""What is left of every requirement that records be protected."""
+
+
 def asks(control: str, text: str, *claims: str, left: str = "") -> Requirement:
     """Return a requirement and the claims that answer it."""
     return Requirement(control=control, asks=text, claims=claims, left=left)

@@ -3,19 +3,27 @@
 from collections.abc import Mapping
 from typing import Final
 
-from appliance.evidence.requirement import RETENTION, Framework, asks
+from appliance.evidence.requirement import GUARDED, RETENTION, Framework, asks
 
 STANDARDS: Final[Mapping[str, Framework]] = {
     "pci": Framework(
         title="PCI DSS 4.0.1, requirement 10",
         requirements=(
-            asks("10.2.1.1", "Individual access to data.", "calls", "identity"),
+            asks(
+                "10.2.1.1",
+                "Individual access to data.",
+                "calls",
+                "identity",
+                left="A key stands for a person where the site gives each one its own.",
+            ),
             asks(
                 "10.2.1.2",
                 "Actions with administrative rights.",
                 "changes",
                 "authorisation",
                 "identity",
+                left="Records of teams and keys do not name who changed them; what is "
+                "done past these commands is the operating system's to log.",
             ),
             asks("10.2.1.3", "Access to audit logs.", "reading"),
             asks(
@@ -37,6 +45,7 @@ STANDARDS: Final[Mapping[str, Framework]] = {
                 "Objects of the system are made or deleted.",
                 "models",
                 "changes",
+                left="Objects of the operating system are its own to log.",
             ),
             asks(
                 "10.2.2",
@@ -49,6 +58,9 @@ STANDARDS: Final[Mapping[str, Framework]] = {
                 "Logs are protected and changes noticed.",
                 "tamper-evident",
                 "handed-out",
+                "feed",
+                left="A copy elsewhere is there once an export was taken, or where a "
+                "collector is set.",
             ),
             asks(
                 "10.4.1.1",
@@ -94,6 +106,7 @@ STANDARDS: Final[Mapping[str, Framework]] = {
                 "Logs are protected from change.",
                 "tamper-evident",
                 "handed-out",
+                left=GUARDED,
             ),
             asks(
                 "Central",
@@ -111,6 +124,7 @@ STANDARDS: Final[Mapping[str, Framework]] = {
                 "Chosen events are recorded by every part.",
                 "catalogue",
                 "calls",
+                left="The machine that makes bundles keeps no ledger.",
             ),
             asks(
                 "AU-3",
@@ -126,7 +140,11 @@ STANDARDS: Final[Mapping[str, Framework]] = {
                 left="How much it will take is the site's to plan.",
             ),
             asks(
-                "AU-5", "Failures of the log are answered; work stops.", "fail-closed"
+                "AU-5",
+                "Failures of the log are answered; work stops.",
+                "fail-closed",
+                "room",
+                left="Nobody is called: watch /health/ready and /metrics.",
             ),
             asks(
                 "AU-6, AU-7",
@@ -200,7 +218,12 @@ STANDARDS: Final[Mapping[str, Framework]] = {
                 "time",
                 left="Set the host's clock.",
             ),
-            asks("3.3.8", "Records and tools are protected.", "tamper-evident"),
+            asks(
+                "3.3.8",
+                "Records and tools are protected.",
+                "tamper-evident",
+                left=GUARDED,
+            ),
             asks(
                 "3.3.9",
                 "Few manage the log.",
@@ -216,6 +239,7 @@ STANDARDS: Final[Mapping[str, Framework]] = {
                 "Access is given, limited and taken away.",
                 "identity",
                 "authorisation",
+                left="Who holds which key, and the review of that, is the site's.",
             ),
             asks(
                 "CC7.2-7.4",
