@@ -1,6 +1,12 @@
 """Records are found by what they say, and by nothing else."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import pytest
+from sqlalchemy import Connection, event
 
 from appliance.ledger.log.search import (
     Filter,
@@ -102,3 +108,66 @@ def test_a_filters_digest_tells_filters_apart() -> None:
     ]
     assert len({each.sha256() for each in filters}) == len(filters)
     assert Filter(team="a").sha256() == Filter(team="a").sha256()
+
+
+BOUNDED = re.compile(
+    r"SEARCH record( USING (INTEGER PRIMARY KEY \(rowid(=\?|>\? AND rowid<\?)\)"
+    r"|(COVERING )?INDEX \w+ \(.*\)))?"
+)
+"""How SQLite says that it looks at one record, a range of them, or those of an index.
+
+Without anything it is the newest one. Source: SQLite, "EXPLAIN QUERY PLAN".
+"""
+
+DAY: Any = {
+    "since": "2026-11-22T00:00:00.000000Z",
+    "until": "2026-11-23T00:00:00.000000Z",
+}
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Filter(**DAY),
+        Filter(event="llm.request", **DAY),
+        Filter(event="llm.*", **DAY),
+        Filter(team="legal", model="demo", **DAY),
+        Filter(outcome="refused", code="policy-denied", **DAY),
+        Filter(request="r1"),
+        Filter(seq=3),
+    ],
+    ids=lambda each: str(sorted(each.terms())),
+)
+def test_a_days_search_never_goes_through_the_whole_ledger(
+    filled: Ledger, wanted: Filter
+) -> None:
+    with filled.engine.connect() as connection, statements(connection) as said:
+        assert count_records(connection, wanted, size=8)
+        assert list(find_records(connection, wanted, size=8, limit=9))
+        assert count_by_event(connection, wanted, size=8)
+    with filled.engine.connect() as connection:
+        plans = [
+            str(row[3])
+            for statement, parameters in said
+            for row in connection.exec_driver_sql(
+                f"EXPLAIN QUERY PLAN {statement}", parameters
+            )
+        ]
+    looked = [plan for plan in plans if " record" in plan]
+    assert len(looked) >= 3
+    assert not [plan for plan in looked if not BOUNDED.fullmatch(plan)]
+
+
+@contextmanager
+def statements(connection: Connection) -> Iterator[list[tuple[str, Any]]]:
+    """Yield what is asked of the database meanwhile."""
+    said: list[tuple[str, Any]] = []
+
+    def keep(*given: Any) -> None:
+        said.append((given[2], given[3]))
+
+    event.listen(connection, "before_cursor_execute", keep)
+    try:
+        yield said
+    finally:
+        event.remove(connection, "before_cursor_execute", keep)
