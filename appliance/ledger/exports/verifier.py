@@ -124,7 +124,7 @@ class Export:
         # 5. The first hash to every held head, and to each that ended an epoch.
         for n, old, by in ends + seen:
             need(n <= size, TRUNCATED, f"{by} covers {n} records, this export {size}")
-            need(n in self.roots, UNCHECKED, f"{by} was not named as --since")
+            need(n in self.roots, UNCHECKED, f"to compare {by}, export --since it")
             other = f"{by} covers other records than the first {n} here"
             need(self.roots[n] == old, INCONSISTENT, other)
         named = {end[0]: key.text for key, end in self.chain[1:]}

@@ -211,6 +211,8 @@ def test_every_file_of_an_export_is_said() -> None:
     said = set(first_names("An export"))
     texts = {body_verifier.BODIES, PROGRAM}
     assert {*verifier.FILES, LISTING, *texts, *MADE.values()} <= said
+    levels = next(row[1] for row in rows("The manifest") if row[0] == "`redact`")
+    assert set(re.findall(r"`(\w+)`", levels)) == {str(each) for each in Redaction}
 
 
 def test_the_limits_are_those_of_the_code() -> None:
