@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
 
+from appliance.audit_media import open_export
 from appliance.cli import main
 from appliance.clock import SystemClock
 from appliance.commission_flow import initialise_trust
@@ -62,6 +64,23 @@ def test_a_pack_verifies_and_each_claim_leads_to_a_record_of_it(
         assert json.loads(data)["event"] == event
     kinds = json.loads((out / "events.json").read_bytes())["events"]
     assert {json.loads(data)["event"] for data in records} <= set(kinds)
+
+
+def test_a_pack_can_be_encrypted_for_one_auditor(
+    home: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    key, public = tmp_path / "auditor.key", tmp_path / "auditor.pub"
+    public.write_text(open_export.create_key(key))
+    out = tmp_path / "pci.age"
+    pack = ("evidence", "pack", "--framework", "pci", "--out", str(out))
+    assert main(["--home", str(home), *pack, "--recipient", str(public), "--json"]) == 0
+    vkey = json.loads(capsys.readouterr().out)["vkey"]
+    open_export.open_sealed(out, open_export.read_seed(key), tmp_path / "pci.tar")
+    with tarfile.open(tmp_path / "pci.tar") as file:
+        file.extractall(tmp_path / "there", filter="data")
+    folder = tmp_path / "there" / "pci"
+    assert (folder / "evidence-pci.html").exists()
+    assert verifier.verify(folder, key=vkey).status == verifier.OK
 
 
 def test_the_list_counts_what_is_answered_and_what_is_not(capsys: Captured) -> None:
