@@ -11,6 +11,7 @@ import pytest
 from appliance.audit_media import open_export
 from appliance.ledger.exports import receipt_verifier, verifier
 from tests.releases.make_release import EXPECTED, EXPORTS, FOLDER, unpack, version
+from tests.support.ledger_checker import check
 
 RELEASES = sorted(path.parent for path in FOLDER.glob(f"*/{EXPECTED}"))
 each_release = pytest.mark.parametrize(
@@ -56,6 +57,8 @@ def test_todays_verifier_says_of_an_export_what_its_own_said(
     assert found == said["verdicts"][name]
     assert verdict.status == verifier.OK
     assert verifier.verify(folder, key=key, held=(held,)).status == verifier.OK
+    # So does a verifier that was written from the ledger's FORMAT.md alone.
+    assert check(folder, key, held=(held,)) == verifier.OK
     done = subprocess.run(
         [
             *(sys.executable, "-I", folder / "verify.py", folder),
@@ -76,6 +79,7 @@ def test_the_cosignature_of_an_earlier_export_holds(
     witnesses = (said["witness"],)
     verdict = verifier.verify(folder, key=said["vkey"], witnesses=witnesses)
     assert verdict.status == verifier.OK
+    assert check(folder, said["vkey"], witness=said["witness"]) == verifier.OK
     assert any("w.example at " in fact for fact in verdict.proved)
     assert any("by key 2 of its chain" in fact for fact in verdict.proved)
 
