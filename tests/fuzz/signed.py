@@ -4,6 +4,7 @@ Keys are made from small numbers, so that an input means the same in every run.
 """
 
 import base64
+import datetime as dt
 import functools
 import json
 import warnings
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.utils import CryptographyDeprecationWarning
 from securesystemslib.dsse import Envelope
 
-from bundleformat import ledger_release, site_certificate, strictjson
+from bundleformat import approval, ledger_release, site_certificate, strictjson
 from bundleformat.artifact import Provenance, SigningMode
 from bundleformat.certificates import check_chain
 from bundleformat.limits import DEFAULT_LIMITS
@@ -158,6 +159,34 @@ def _release_seed() -> bytes:
     return ledger_release.issue(release, compliance_signer())
 
 
+def _read_approval(data: bytes) -> object:
+    """Read an approval that is signed, whatever it says."""
+    envelope = Envelope(payload=data, payload_type=approval.PAYLOAD_TYPE, signatures={})
+    envelope.sign(compliance_signer())
+    return approval.parse(
+        strictjson.encode(envelope.to_dict()),
+        keys=[compliance_key()],
+        limits=DEFAULT_LIMITS,
+    )
+
+
+def _approval_seed() -> bytes:
+    ask = approval.Ask(
+        nonce="0123456789abcdef" * 2,
+        log="sallyport/audit/0123456789abcdef",
+        size="1842",
+        root="ab" * 32,
+        act=approval.Act.BODY_READ,
+        values={"request_id": "chatcmpl-1", "parts": "request response"},
+        facts={"team": "claims"},
+        reason="a complaint",
+        asked_by="uid 990, login 1000",
+        asked=NOW,
+        expires=NOW + dt.timedelta(days=3),
+    )
+    return approval.issue(approval.Approval(ask=ask, issued=NOW), compliance_signer())
+
+
 TARGETS = (
     Target(
         name="signature-key",
@@ -196,6 +225,12 @@ TARGETS = (
         name="release-payload",
         read=_read_release,
         seeds=lambda: [base64.b64decode(json.loads(_release_seed())["payload"])],
+        mend=canonical,
+    ),
+    Target(
+        name="approval-payload",
+        read=_read_approval,
+        seeds=lambda: [base64.b64decode(json.loads(_approval_seed())["payload"])],
         mend=canonical,
     ),
 )

@@ -26,6 +26,7 @@ COMMANDS = [
     ("attach",),
     ("trust-bundle",),
     ("site", "issue"),
+    ("site", "approve"),
     ("build",),
     ("plan",),
     ("diff",),
