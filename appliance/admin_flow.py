@@ -18,7 +18,9 @@ from appliance.identity.teams import Team
 from appliance.identity.terms import ALL_DEFAULT, Terms
 from appliance.intake import trust_state
 from appliance.ledger.records.events import Draft, Event, Outcome
+from appliance.ledger.records.fields import JSON
 from bundleformat.errors import MissingError
+from bundleformat.retention import Retention
 from bundleformat.site_certificate import SiteCertificate
 
 
@@ -194,10 +196,21 @@ def install_site(host: OpenHost, envelope: bytes) -> SiteCertificate:
                 "not_before": rfc3339(certificate.not_before),
                 "not_after": rfc3339(certificate.not_after),
                 "envelope_sha256": hashlib.sha256(envelope).hexdigest(),
+                "retention": _kept(certificate.retention),
             },
         )
         host.record(connection, [installed], now=now)
     return certificate
+
+
+def _kept(retention: Retention | None) -> Mapping[str, JSON] | None:
+    if retention is None:
+        return None
+    return {
+        "presets": retention.presets,
+        "records_days": retention.records_days,
+        "bodies_days": retention.bodies_days,
+    }
 
 
 def _installed_certificates(connection: Connection) -> int:

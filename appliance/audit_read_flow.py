@@ -18,6 +18,7 @@ from appliance.errors import AuditUnavailableError
 from appliance.host import OpenHost, tool_name
 from appliance.ledger.log.halt import find_halt
 from appliance.ledger.log.head import read_verified_head
+from appliance.ledger.log.pruned import Pruned, count_pruned, read_pruned
 from appliance.ledger.log.search import (
     Filter,
     FoundRecord,
@@ -28,6 +29,7 @@ from appliance.ledger.log.search import (
 from appliance.ledger.records.catalogue import Event, Outcome
 from appliance.ledger.records.events import Draft
 from bundleformat.errors import MissingError
+from bundleformat.retention import Kept
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,21 +40,29 @@ class Reading:
         seq: The number of its ``log.read``.
         matches: How many records the filter finds.
         size: Of how many.
+        unread: How many more were pruned and cannot be asked; 0 if all could.
     """
 
     seq: int
     matches: int
     size: int
+    unread: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shown:
-    """One record as a person sees it: what it says, and how it is proven."""
+    """One record as a person sees it: what it says, and how it is proven.
+
+    Attributes:
+        seq: Its number.
+        leaf: Its leaf hash.
+        fields: What it says; of one that was pruned what the ledger's index has, and
+            under ``pruned`` the number of the record that says so.
+    """
 
     seq: int
     leaf: str
     fields: dict[str, Any]
-    data: str
 
 
 def read_one(host: OpenHost, seq: int, *, reason: str) -> tuple[Reading, Shown]:
@@ -95,7 +105,8 @@ def read_some(
     reading = _record(host, wanted, command=command, reason=reason)
     with host.look() as connection:
         found = find_records(connection, wanted, size=reading.size, limit=limit)
-        return reading, tuple(_shown(each) for each in found)
+        pruned = read_pruned(connection)
+        return reading, tuple(_shown(each, pruned) for each in found)
 
 
 def read_numbers(
@@ -134,7 +145,8 @@ def _record(
             },
         )
         (receipt,) = host.record(connection, [draft], now=host.clock.now())
-    return Reading(seq=receipt.seq, matches=matches, size=size)
+        unread = count_pruned(connection, Kept.RECORD) if wanted.reads_bytes else 0
+    return Reading(seq=receipt.seq, matches=matches, size=size, unread=unread)
 
 
 def _check_recordable(host: OpenHost) -> None:
@@ -152,10 +164,11 @@ def _check_recordable(host: OpenHost) -> None:
         )
 
 
-def _shown(found: FoundRecord) -> Shown:
-    return Shown(
-        seq=found.seq,
-        leaf=found.leaf.hex(),
-        fields=json.loads(found.data),
-        data=found.data.decode(),
-    )
+def _shown(found: FoundRecord, pruned: Pruned) -> Shown:
+    if found.data is not None:
+        fields = json.loads(found.data)
+    else:
+        by = pruned.by(found.seq)
+        said = "by no record" if by is None else str(by)
+        fields = {"seq": str(found.seq), **found.index, "pruned": said}
+    return Shown(seq=found.seq, leaf=found.leaf.hex(), fields=fields)

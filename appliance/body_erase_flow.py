@@ -28,6 +28,7 @@ from appliance.ledger.log.captured import CapturedCall, read_captured
 from appliance.ledger.log.head import read_head
 from appliance.ledger.records.catalogue import Event, Outcome
 from appliance.ledger.records.events import Draft
+from appliance.ledger.retention.holds import check_not_held
 from bundleformat.approval import Act, Ask
 from bundleformat.errors import ConflictError, LimitExceededError, MissingError
 
@@ -93,6 +94,7 @@ def ask_to_erase(
     Raises:
         MissingError, BodyNotKeptError, BodyErasedError: There is nothing to erase.
         ConflictError: A request is still being answered, or something is at ``out``.
+        HeldError: A hold keeps one of them.
         LimitExceededError: Too many requests for one approval.
         UsageError, AuditUnavailableError, StorageFaultError: As ``write_ask``.
     """
@@ -129,6 +131,7 @@ def erase_bodies(
             this.
         MissingError, BodyNotKeptError, BodyErasedError: There is nothing to erase.
         ConflictError: A request is still being answered.
+        HeldError: A hold keeps one of them.
         LimitExceededError: Too many requests for one approval.
         AuditUnavailableError: The ledger cannot write; nothing was erased.
         StorageFaultError: The disk refused. If the records are there, the next call
@@ -176,6 +179,7 @@ def _calls(
             "no body is kept that this is about",
             where=", ".join(f"{name} {text}" for name, text in chosen.values().items()),
         )
+    check_not_held(connection, [call.request_id for call in found])
     return found
 
 

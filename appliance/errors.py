@@ -13,6 +13,8 @@
     ├── UsedApprovalError           an approval by which it was done already
     ├── BodyNotKeptError            a prompt or answer that was never kept
     ├── BodyErasedError             a prompt or answer that was erased
+    ├── RetentionConflictError      two texts that cannot both be kept to
+    ├── HeldError                   a hold keeps what was to go
     └── RequestRefusedError         this request, as written, will not be served
         ├── UnsupportedParameterError
         ├── UnsupportedValueError
@@ -422,6 +424,18 @@ class BodyLostError(FaultError):
     """A record commits to a kept text that is gone, and no record says why."""
 
     code = "body-lost"
+
+
+class RetentionConflictError(RefusalError):
+    """What the site certificate names cannot all be kept to, or is not known here."""
+
+    code = "retention-conflict"
+
+
+class HeldError(RefusalError):
+    """A legal hold keeps what was to go."""
+
+    code = "held"
 
 
 class BodiesUnavailableError(FaultError):

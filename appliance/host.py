@@ -10,6 +10,8 @@ from sqlalchemy import Connection, Engine
 
 from appliance.clock import Clock
 from appliance.db.session import database_faults, reader
+from appliance.errors import HostNotReadyError
+from appliance.file_lock import exclusive_lock
 from appliance.home import Home
 from appliance.ledger.log.append import Receipt, append
 from appliance.ledger.log.head import LogIdentity
@@ -66,6 +68,17 @@ class OpenHost:
             reader(self.database).connect() as connection,
         ):
             yield connection
+
+    @contextmanager
+    def hold_serve_lock(self, problem: str) -> Iterator[None]:
+        """Be the one who serves this host, or works with its files alone.
+
+        Raises:
+            HostNotReadyError: ``problem``: somebody else is.
+        """
+        path = self.home.run / "serve.lock"
+        with exclusive_lock(path, busy=HostNotReadyError(problem, where=str(path))):
+            yield
 
     def record(
         self, connection: Connection, drafts: Sequence[Draft], *, now: dt.datetime

@@ -17,12 +17,11 @@ when it is released the server goes on, with the records of steps 4 and 5.
 """
 
 import asyncio
-import contextlib
 import gc
 import resource
 import signal
 import socket
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from functools import partial
 
 from appliance.audit_media.home_scratch import clear_scratch
@@ -39,7 +38,6 @@ from appliance.containment.seccomp import refuse_network
 from appliance.containment.secrecy import forbid_inspection
 from appliance.db.session import database_faults
 from appliance.errors import AuditUnavailableError, HostNotReadyError
-from appliance.file_lock import exclusive_lock
 from appliance.host import OpenHost, tool_name
 from appliance.http_server import StoppableServer
 from appliance.ledger.log.rotation import rotate
@@ -76,7 +74,7 @@ def serve(
         StorageFaultError: The disk refused, or has no room for the ballast.
     """
     # 1. lock
-    with _serve_lock(host):
+    with host.hold_serve_lock("another server already serves this host"):
         # 2. bind
         listener = _bind(address, port)
         with listener:
@@ -280,14 +278,6 @@ def _started(live: LiveHost, aborted: int) -> Draft:
             "aborted_requests": aborted,
         },
     )
-
-
-@contextlib.contextmanager
-def _serve_lock(host: OpenHost) -> Iterator[None]:
-    path = host.home.run / "serve.lock"
-    busy = HostNotReadyError("another server already serves this host", where=str(path))
-    with exclusive_lock(path, busy=busy):
-        yield
 
 
 def _raise_descriptor_limit() -> None:

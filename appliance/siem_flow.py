@@ -65,12 +65,12 @@ class LedgerSource:
         with self._host.look() as connection:
             return connection.execute(newest).scalar_one() + 1
 
-    def records(self, first: int, count: int) -> Sequence[bytes]:
-        """Return the exact bytes of ``count`` records from ``first`` on."""
+    def records(self, first: int, count: int) -> Sequence[bytes | None]:
+        """Return the exact bytes of ``count`` records, None of one that was pruned."""
         query = select(RecordRow.bytes_).where(RecordRow.seq >= first)
         with self._host.look() as connection:
             rows = connection.execute(query.order_by(RecordRow.seq).limit(count))
-            return [bytes(data) for data in rows.scalars()]
+            return list(rows.scalars())
 
     def record_gap(self, first: int, last: int) -> None:
         """Make durable that records ``first`` to ``last`` were not sent.

@@ -58,6 +58,7 @@ class Act(StrEnum):
     BODY_READ = "body.read"
     BODY_ERASED = "body.erased"
     LOG_EXPORTED = "log.exported"
+    HOLD_LIFTED = "hold.lifted"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""The site certificate: a compliance key says where a host stands.
+"""The site certificate: a compliance key says where a host stands, and what it keeps.
 
 A statement as ``statement`` has it. Dates are not compared with any clock here: the
 appliance does that when it installs a certificate, and again on every request.
@@ -14,6 +14,7 @@ from securesystemslib.signer import Signer
 
 from bundleformat.limits import Limits
 from bundleformat.moments import format_moment, parse_moment
+from bundleformat.retention import MAX_DAYS, Retention
 from bundleformat.statement import Statement
 from bundleformat.trust import ComplianceKeys
 
@@ -29,6 +30,9 @@ MAX_JURISDICTIONS = 32
 TOKEN = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 """A site's name, and a region."""
 
+MAX_PRESETS = 16
+"""Most retention presets of a site."""
+
 JURISDICTION = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
 """Whose law applies. Source: ISO 3166-1 alpha-2 and 3166-2."""
 
@@ -39,6 +43,7 @@ _STATEMENT: Final = Statement(
     "is new, import the bundle that carries its root first.",
 )
 _FIELDS = {"format", "jurisdictions", "not_after", "not_before", "region", "site"}
+_RETENTION_FIELDS = {"bodies_days", "presets", "records_days"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +57,8 @@ class SiteCertificate:
             ``US-CA``, sorted, each once.
         not_before: First second of validity, UTC.
         not_after: First second after validity, UTC.
+        retention: How long records and texts are kept there; None: for ever. The
+            field is left out of such a certificate.
     """
 
     site: str
@@ -59,6 +66,7 @@ class SiteCertificate:
     jurisdictions: tuple[str, ...]
     not_before: dt.datetime
     not_after: dt.datetime
+    retention: Retention | None = None
 
 
 def issue(certificate: SiteCertificate, *signers: Signer) -> bytes:
@@ -71,7 +79,7 @@ def issue(certificate: SiteCertificate, *signers: Signer) -> bytes:
         MalformedError: A field is not one that ``parse`` would accept.
     """
     codes = sorted(set(certificate.jurisdictions))
-    payload = {
+    payload: dict[str, Any] = {
         "format": FORMAT,
         "jurisdictions": codes,
         "not_after": format_moment(certificate.not_after),
@@ -79,6 +87,13 @@ def issue(certificate: SiteCertificate, *signers: Signer) -> bytes:
         "region": certificate.region,
         "site": certificate.site,
     }
+    kept = certificate.retention
+    if kept is not None:
+        payload["retention"] = {
+            "bodies_days": kept.bodies_days,
+            "presets": list(kept.presets),
+            "records_days": kept.records_days,
+        }
     _check(dataclasses.replace(certificate, jurisdictions=tuple(codes)))
     return _STATEMENT.sign(payload, signers)
 
@@ -104,7 +119,9 @@ def parse(
 
 
 def _read_payload(value: Any) -> SiteCertificate:  # noqa: ANN401 - JSON
-    fields = _STATEMENT.fields(value, _FIELDS, "payload")
+    named = isinstance(value, dict) and "retention" in value
+    names = _FIELDS | ({"retention"} if named else set())
+    fields = _STATEMENT.fields(value, names, "payload")
     if fields["format"] != FORMAT or isinstance(fields["format"], bool):
         raise _STATEMENT.malformed("payload.format", str(FORMAT))
     listed = fields["jurisdictions"]
@@ -118,6 +135,23 @@ def _read_payload(value: Any) -> SiteCertificate:  # noqa: ANN401 - JSON
         ),
         not_before=_moment(fields, "not_before"),
         not_after=_moment(fields, "not_after"),
+        retention=_read_retention(fields["retention"]) if named else None,
+    )
+
+
+def _read_retention(value: Any) -> Retention:  # noqa: ANN401 - JSON
+    place = "payload.retention"
+    fields = _STATEMENT.fields(value, _RETENTION_FIELDS, place)
+    listed = fields["presets"]
+    if not isinstance(listed, list):
+        raise _STATEMENT.malformed(f"{place}.presets", "a list")
+    for name in ("bodies_days", "records_days"):
+        if type(fields[name]) is not int:
+            raise _STATEMENT.malformed(f"{place}.{name}", "a number")
+    return Retention(
+        presets=tuple(_STATEMENT.text(one, f"{place}.presets") for one in listed),
+        records_days=fields["records_days"],
+        bodies_days=fields["bodies_days"],
     )
 
 
@@ -139,6 +173,24 @@ def _check(certificate: SiteCertificate) -> None:
         )
     if not certificate.not_before < certificate.not_after:
         raise _STATEMENT.malformed("payload.not_after", "a time after not_before")
+    if certificate.retention is not None:
+        _check_retention(certificate.retention)
+
+
+def _check_retention(retention: Retention) -> None:
+    """Check the form alone: a newer preset is for the host to say that it lacks."""
+    names = list(retention.presets)
+    if not 1 <= len(names) <= MAX_PRESETS or names != sorted(set(names)):
+        raise _STATEMENT.malformed(
+            "payload.retention.presets", f"1 to {MAX_PRESETS} names, sorted, each once"
+        )
+    if not all(TOKEN.fullmatch(name) for name in names):
+        raise _STATEMENT.malformed("payload.retention.presets", "names of presets")
+    for name in ("bodies_days", "records_days"):
+        if not 0 <= getattr(retention, name) <= MAX_DAYS:
+            raise _STATEMENT.malformed(
+                f"payload.retention.{name}", f"days from 0 to {MAX_DAYS}"
+            )
 
 
 def _moment(fields: dict[str, Any], name: str) -> dt.datetime:

@@ -9,7 +9,9 @@ from appliance.audit_flow import prove, write_checkpoint
 from appliance.cli import (
     audit_body,
     audit_export,
+    audit_hold,
     audit_read,
+    audit_retention,
     audit_state,
     audit_verify,
 )
@@ -24,6 +26,8 @@ from bundleformat.errors import UsageError
 
 app = typer.Typer(help="The ledger and its proof.", no_args_is_help=True)
 app.add_typer(witness_commands.app)
+app.add_typer(audit_retention.app, name="retention")
+app.add_typer(audit_hold.app, name="hold")
 app.add_typer(audit_body.app, name="body")
 app.command("show")(audit_read.show_one)
 app.command()(audit_read.search)
@@ -116,13 +120,15 @@ def fsck(as_json: Json = False) -> None:
         report = check_ledger(connection, log=opened.log)
     value = {
         "records": report.records,
+        "pruned": report.pruned,
         "checkpoints": report.checkpoints,
         "epochs": report.epochs,
         "root": report.root.hex(),
         "open_requests": report.open_requests,
     }
+    pruned = f" ({report.pruned} of them pruned)" if report.pruned else ""
     line = (
-        f"{report.records} records and {report.checkpoints} checkpoints under "
+        f"{report.records} records{pruned} and {report.checkpoints} checkpoints under "
         f"{report.epochs} keys add up to root {report.root.hex()}"
     )
     show(value, (line,), as_json=as_json)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -62,6 +62,8 @@ def show_one(
     pretty = json.dumps(found.fields, indent=2, ensure_ascii=False).splitlines()
     value = {"record": found.fields, "leaf": found.leaf, "read_as": reading.seq}
     show(value, (*pretty, f"leaf {found.leaf}"), as_json=as_json)
+    if "pruned" in found.fields:
+        note(f"pruned, as record {found.fields['pruned']} says; this is all of it")
     _say(reading)
 
 
@@ -119,7 +121,7 @@ def search(  # noqa: PLR0913, PLR0917 - one argument for each option
             str(each.fields["outcome"]),
             str(each.fields.get("team", "")),
             str(each.fields.get("request_id", "")),
-            str(each.fields.get("code") or each.fields.get("error_code") or ""),
+            _about(each.fields),
         )
         for each in found
     )
@@ -162,10 +164,19 @@ def stats(
     _say(reading)
 
 
+def _about(fields: dict[str, Any]) -> str:
+    """Return why something was refused or failed, or that a record was pruned."""
+    if "pruned" in fields:
+        return "pruned"
+    return str(fields.get("code") or fields.get("error_code") or "")
+
+
 def _say(reading: Reading, *, printed: int | None = None) -> None:
     """Tell the reader that the reading is on record, and what was not shown."""
     if printed is not None and printed < reading.matches:
         note(f"the newest {printed} of {reading.matches}; --limit shows more")
+    if reading.unread:
+        note(f"{reading.unread} pruned records have no key, model or code to find")
     note(f"this reading is record {reading.seq}")
 
 

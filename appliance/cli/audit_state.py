@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlalchemy import Connection
 
 from appliance.cli.options import Json, host, read_input
 from appliance.cli.output import show
@@ -12,12 +13,16 @@ from appliance.errors import AuditUnavailableError
 from appliance.host import OpenHost
 from appliance.ledger.log import status as ledger_status
 from appliance.ledger.log.halt import Halt, find_halt
+from appliance.ledger.log.pruned import count_pruned
 from appliance.ledger.log.status import LedgerStatus
 from appliance.ledger.records.causes import ADVICE
+from appliance.ledger.retention.due import oldest_call
+from appliance.ledger.retention.holds import open_holds
 from appliance.ledger.watch.guard import State
 from appliance.ledger.watch.room import Room
 from appliance.release_flow import release_ledger
 from bundleformat.errors import MalformedError, RefusalError, StorageFaultError
+from bundleformat.retention import Kept
 
 
 def status(as_json: Json = False) -> None:
@@ -26,6 +31,7 @@ def status(as_json: Json = False) -> None:
     found, damage = None, ""
     with opened.look() as connection:
         halt = find_halt(connection)
+        kept = _kept(connection)
         try:
             found = ledger_status.status(connection)
         except AuditUnavailableError as error:
@@ -47,6 +53,7 @@ def status(as_json: Json = False) -> None:
         "halt": None if halt is None else _halt_value(halt),
         "damage": damage,
         **_value(found),
+        **kept,
     }
     lines = (
         f"state          {state}",
@@ -54,6 +61,10 @@ def status(as_json: Json = False) -> None:
         *(_halt_lines(halt, opened) if halt is not None else ()),
         *((f"damage         {damage}",) if damage else ()),
         *_lines(found),
+        f"pruned         {kept['pruned_records']} records",
+        f"               the texts of {kept['pruned_bodies']} records",
+        f"holds          {kept['holds']} open",
+        f"oldest call    {kept['oldest_call_ts'] or 'none with its record'}",
     )
     show(value, lines, as_json=as_json)
 
@@ -88,6 +99,16 @@ def release(
         "a server that is running goes on within a second",
     )
     show(value, lines, as_json=as_json)
+
+
+def _kept(connection: Connection) -> dict[str, int | str | None]:
+    """Return what was let go, what holds keep, and how far back calls are on record."""
+    return {
+        "pruned_records": count_pruned(connection, Kept.RECORD),
+        "pruned_bodies": count_pruned(connection, Kept.BODY),
+        "holds": len(open_holds(connection)),
+        "oldest_call_ts": oldest_call(connection),
+    }
 
 
 def _room(opened: OpenHost) -> Room:

@@ -1,5 +1,6 @@
 """``sallyport site``: where this host stands."""
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from appliance.clock import rfc3339
 from appliance.identity.site import current
 from appliance.intake.trust_state import all_compliance_keys
 from bundleformat.errors import MalformedError, MissingError, RefusalError
+from bundleformat.retention import Retention
 from bundleformat.site_certificate import SiteCertificate
 
 app = typer.Typer(help="Where this host stands.", no_args_is_help=True)
@@ -53,12 +55,14 @@ def show_site(as_json: Json = False) -> None:
 
 
 def _show(certificate: SiteCertificate, *, as_json: bool) -> None:
+    kept = certificate.retention
     value = {
         "site": certificate.site,
         "region": certificate.region,
         "jurisdictions": list(certificate.jurisdictions),
         "not_before": rfc3339(certificate.not_before),
         "not_after": rfc3339(certificate.not_after),
+        "retention": None if kept is None else dataclasses.asdict(kept),
     }
     where = ", ".join(certificate.jurisdictions) or "none"
     line = (
@@ -66,4 +70,10 @@ def _show(certificate: SiteCertificate, *, as_json: bool) -> None:
         f"(jurisdictions: {where}), valid {certificate.not_before:%Y-%m-%d} "
         f"to {certificate.not_after:%Y-%m-%d}"
     )
-    show(value, (line,), as_json=as_json)
+    lines = (line, *((_retention(kept),) if kept is not None else ()))
+    show(value, lines, as_json=as_json)
+
+
+def _retention(kept: Retention) -> str:
+    own = f"records {kept.records_days} days, bodies {kept.bodies_days} days at least"
+    return f"kept as long as {', '.join(kept.presets)} ask; {own}"

@@ -33,7 +33,7 @@ from bundleformat.errors import StorageFaultError
 if TYPE_CHECKING:
     from alembic.config import Config
 
-SCHEMA: Final = "0011"
+SCHEMA: Final = "0012"
 """The newest migration. Known by its name, so that opening a database needs no
 Alembic, which takes a tenth of the memory that an import may use."""
 

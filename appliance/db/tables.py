@@ -1,9 +1,9 @@
 """Every table of ``sallyport.db``; what the migrations are compared with.
 
 The ledger's tables (``log_meta``, ``record``, ``subtree``, ``checkpoint``,
-``epoch_key``, ``cosignature``, ``halt``) are append-only: their triggers are created
-by the migrations and tested there. All times are RFC 3339 UTC text, all digests
-lower-case hexadecimal text unless the column is a BLOB.
+``epoch_key``, ``cosignature``, ``halt``, ``prune_range``, ``hold``) are append-only:
+their triggers are created by the migrations and tested there. All times are RFC 3339
+UTC text, all digests lower-case hexadecimal text unless the column is a BLOB.
 """
 
 from sqlalchemy import ForeignKey, Index, LargeBinary, text
@@ -26,13 +26,16 @@ class LogMetaRow(Base):
 
 
 class RecordRow(Base):
-    """One ledger record: ``bytes`` is evidence, the other columns an index of it."""
+    """One ledger record: ``bytes`` is evidence, the other columns an index of it.
+
+    ``bytes`` is NULL of a record that was pruned, which a row of ``prune_range`` says.
+    """
 
     __tablename__ = "record"
 
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     leaf: Mapped[bytes] = mapped_column(LargeBinary)
-    bytes_: Mapped[bytes] = mapped_column("bytes", LargeBinary)
+    bytes_: Mapped[bytes | None] = mapped_column("bytes", LargeBinary)
     ts: Mapped[str]
     event: Mapped[str]
     outcome: Mapped[str]
@@ -113,6 +116,42 @@ class HaltRow(Base):
     halted_seq: Mapped[int]
     halted_ts: Mapped[str]
     released_seq: Mapped[int | None]
+
+
+class PruneRangeRow(Base):
+    """Records, or the bodies of records, that were let go; never changed.
+
+    ``first_seq`` to ``last_seq`` are what record ``record_seq``, a ``log.pruned``,
+    names among its ranges.
+    """
+
+    __tablename__ = "prune_range"
+
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    first_seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    last_seq: Mapped[int]
+    record_seq: Mapped[int]
+
+
+class HoldRow(Base):
+    """What must not be let go, from one record to another; NULL matters not.
+
+    ``placed_seq`` is its ``hold.placed``; ``lifted_seq`` is its ``hold.lifted`` and
+    NULL as long as it holds. Nothing but that is ever filled in.
+    """
+
+    __tablename__ = "hold"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    first_seq: Mapped[int | None]
+    last_seq: Mapped[int | None]
+    event: Mapped[str | None]
+    team: Mapped[str | None]
+    model: Mapped[str | None]
+    request_id: Mapped[str | None]
+    placed_seq: Mapped[int]
+    placed_ts: Mapped[str]
+    lifted_seq: Mapped[int | None]
 
 
 class OpenRequestRow(Base):

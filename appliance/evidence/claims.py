@@ -11,6 +11,7 @@ from appliance.evidence.claim import Claim
 from appliance.evidence.ledger_claims import LEDGER_CLAIMS
 
 _LEDGER = "tests/appliance/ledger"
+_HOLDS = "tests/appliance/test_hold_flow.py"
 _CHAT = "tests/appliance/api/test_chat.py"
 _GUARD = f"{_LEDGER}/watch/test_guard.py"
 _IMPORT = "tests/appliance/test_import_flow.py"
@@ -194,21 +195,45 @@ CLAIMS: Final[Mapping[str, Claim]] = {
         "it is a few seconds off.",
     ),
     "kept": Claim(
-        says="Nothing is ever taken out of the ledger: records stay as long as the "
-        "database does, searchable at once.",
-        events=("log.created",),
+        says="Records stay searchable for the longest time that the laws ask which "
+        "the site certificate names, and where it names none, for ever. What goes "
+        "later is on record before, and its hash stays, so that every proof holds.",
+        events=("site.cert_installed", "log.pruned"),
         tests=(
             (
-                f"{_LEDGER}/log/test_commission.py::"
-                "test_the_first_record_names_the_key_of_the_ledger"
+                "tests/appliance/test_retention_flow.py::"
+                "test_nothing_goes_that_no_certificate_orders"
             ),
             (
-                "tests/appliance/db/test_migrations.py::"
-                "test_the_ledger_tables_refuse_every_change"
+                "tests/appliance/test_retention_flow.py::"
+                "test_a_kept_order_of_a_certificate_is_on_record_and_shown"
+            ),
+            (
+                "tests/appliance/test_retention_flow.py::"
+                "test_what_is_due_goes_and_is_said_everywhere"
+            ),
+            (
+                "tests/appliance/db/test_retention_triggers.py::"
+                "test_nothing_else_can_be_changed"
+            ),
+            (
+                f"{_LEDGER}/exports/test_pruned_export.py::"
+                "test_a_record_hidden_as_if_it_was_pruned_is_caught"
             ),
         ),
-        not_covered="There are no retention classes, no pruning and no legal hold: "
-        "room on the disk, backups and the time after it are the site's.",
+        not_covered="Backups and exports are the site's. What is old is told by the "
+        "host's clock.",
+    ),
+    "held": Claim(
+        says="What a legal hold names is neither pruned nor erased; an operator places "
+        "one at once, and it takes two people to lift it.",
+        events=("hold.placed", "hold.lifted"),
+        tests=(
+            f"{_HOLDS}::test_a_hold_is_on_record_and_ends_by_two_people",
+            f"{_HOLDS}::test_nothing_is_erased_that_a_hold_keeps",
+            f"{_HOLDS}::test_one_person_lifts_nothing",
+        ),
+        not_covered="That somebody places it in time is the site's.",
     ),
     "handed-out": Claim(
         says="The whole ledger is exported with a program that checks it anywhere.",

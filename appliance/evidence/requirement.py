@@ -40,9 +40,7 @@ class Framework:
     requirements: tuple[Requirement, ...]
 
 
-RETENTION: Final = (
-    "How long records are kept is the life of the database and its backups."
-)
+RETENTION: Final = "Which presets the certificate names, and backups, are the site's."
 """What is left of every requirement on how long."""
 
 

@@ -99,7 +99,7 @@ STANDARDS: Final[Mapping[str, Framework]] = {
                 "ISM-1989",
                 "Logs are kept as the archives' authority says.",
                 "kept",
-                left=RETENTION,
+                left="Name its days in the site certificate; no preset knows them.",
             ),
             asks(
                 "Integrity",
@@ -173,7 +173,13 @@ STANDARDS: Final[Mapping[str, Framework]] = {
                 "changes",
                 left="A call is bound to a key, which is a shared secret.",
             ),
-            asks("AU-11", "Records are kept as long as asked.", "kept", left=RETENTION),
+            asks(
+                "AU-11",
+                "Records are kept as long as asked.",
+                "kept",
+                "held",
+                left=RETENTION,
+            ),
         ),
     ),
     "nist-800-171": Framework(

@@ -94,11 +94,23 @@ def current(
     last installed. It may have expired: the caller MUST check its dates, which
     the core policies do.
     """
+    found = current_signed(connection, keys=keys, now=now, limits=limits)
+    return None if found is None else found[1]
+
+
+def current_signed(
+    connection: Connection,
+    *,
+    keys: Sequence[ComplianceKeys],
+    now: dt.datetime,
+    limits: Limits = DEFAULT_LIMITS,
+) -> tuple[bytes, SiteCertificate] | None:
+    """Return what ``current`` does, with the envelope in which it was signed."""
     newest = None
-    for _, certificate in _newest_first(connection, keys=keys, limits=limits):
-        if certificate.not_before <= now:
-            return certificate
-        newest = newest or certificate
+    for found in _newest_first(connection, keys=keys, limits=limits):
+        if found[1].not_before <= now:
+            return found
+        newest = newest or found
     return newest
 
 

@@ -18,7 +18,9 @@ from appliance.ledger.log.head import LogIdentity, read_verified_head
 from appliance.ledger.log.keys import LedgerKeys
 from appliance.ledger.log.rotation import Epoch, read_epochs
 from appliance.ledger.log.subtrees import KeptSubtrees
+from appliance.ledger.records.catalogue import PRUNABLE
 from appliance.ledger.records.events import Draft, Event, Outcome
+from appliance.ledger.retention.check import check_retention
 from appliance.ledger.tree.merkle import Frontier, leaf_hash
 from appliance.ledger.tree.note import Checkpoint, open_checkpoint, parse_vkey
 from appliance.ledger.watch.halt_check import check_halts
@@ -37,6 +39,7 @@ class FsckReport:
 
     Attributes:
         records: Number of records.
+        pruned: Of how many of them only the hash is left, as others say.
         checkpoints: Number of signed checkpoints, all verified.
         epochs: Number of keys that signed them, one after the other.
         root: The tree head over all records.
@@ -44,6 +47,7 @@ class FsckReport:
     """
 
     records: int
+    pruned: int
     checkpoints: int
     epochs: int
     root: bytes
@@ -139,6 +143,7 @@ def fsck(connection: Connection, *, log: LogIdentity) -> FsckReport:
     check_halts(connection)
     return FsckReport(
         records=tree.size,
+        pruned=check_retention(connection),
         checkpoints=verified,
         epochs=len(epochs),
         root=tree.root(),
@@ -191,6 +196,9 @@ def _checkpoints(
 
 def _check_record(row: RowMapping, *, log: LogIdentity) -> None:
     where = f"record {row['seq']}"
+    if row["bytes"] is None:
+        _check_may_lack(row, where=where)
+        return
     if leaf_hash(row["bytes"]) != row["leaf"]:
         raise DigestMismatchError(
             "the bytes do not hash to the leaf",
@@ -207,6 +215,12 @@ def _check_record(row: RowMapping, *, log: LogIdentity) -> None:
             raise DigestMismatchError(
                 f"the record says another {name} than its row", where=where
             )
+
+
+def _check_may_lack(row: RowMapping, *, where: str) -> None:
+    """Check that a record without bytes is one that can have been pruned."""
+    if row["event"] not in PRUNABLE:
+        raise MissingError("a record that is never pruned has no bytes", where=where)
 
 
 def _follow_request(row: RowMapping, unanswered: set[str]) -> None:

@@ -12,7 +12,8 @@ import errno
 import os
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -54,8 +55,8 @@ class Source(Protocol):
     def size(self) -> int:
         """Return how many records are durable."""
 
-    def records(self, first: int, count: int) -> Sequence[bytes]:
-        """Return the exact bytes of records, from one number on."""
+    def records(self, first: int, count: int) -> Sequence[bytes | None]:
+        """Return the exact bytes of records from one number on; None of one is gone."""
 
     def record_gap(self, first: int, last: int) -> None:
         """Make durable that these records were not sent, or raise."""
@@ -131,7 +132,7 @@ class Feed:
             self._skip(size)
             batch = self._source.records(self._next, min(BATCH, size - self._next))
             try:
-                for data in batch:
+                for data in self._skip_gone(batch):
                     self._send(data)
             finally:
                 _write_place(self._place, self._next)
@@ -147,6 +148,16 @@ class Feed:
         first, last = self._next, size - self._backlog - 1
         if last >= first:
             self._source.record_gap(first, last)
+            self._next = last + 1
+
+    def _skip_gone(self, batch: Sequence[bytes | None]) -> Iterator[bytes]:
+        """Yield what there is; what is gone before it is left out as in ``_skip``."""
+        for gone, group in groupby(batch, key=lambda data: data is None):
+            if not gone:
+                yield from (data for data in group if data is not None)
+                continue
+            last = self._next + len(list(group)) - 1
+            self._source.record_gap(self._next, last)
             self._next = last + 1
 
     def _send(self, data: bytes) -> None:

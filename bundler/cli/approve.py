@@ -33,7 +33,7 @@ def site_approve(
     pin_file: PinFile = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Approve what a host asks leave for: to read, export or erase prompts and answers.
+    """Approve what a host asks leave for: to read or erase texts, or end a hold.
 
     Shows the act, with what, why and who asked, and signs exactly that. It can be
     done once, until the ask expires, by the account that asked.

@@ -7,6 +7,7 @@ import typer
 
 from bundleformat.errors import UsageError
 from bundleformat.moments import format_moment, whole_second
+from bundleformat.retention import Kept, period
 from bundleformat.site_certificate import SiteCertificate, issue
 from bundler.cli.arguments import (
     parse_days,
@@ -15,6 +16,13 @@ from bundler.cli.arguments import (
     parse_token,
 )
 from bundler.cli.output import show
+from bundler.cli.retention import (
+    BodiesDays,
+    Presets,
+    RecordsDays,
+    parse_retention,
+    retention_line,
+)
 from bundler.cli.runtime import JsonFlag, runtime_of
 from bundler.pack import check_absent, write_new_file
 from bundler.signing.holder import check_holder
@@ -179,13 +187,17 @@ def site_issue(  # noqa: PLR0913 - one parameter per option
     ],
     out: Annotated[Path, typer.Option(help="File to make; it must not exist.")],
     expires: Annotated[str, typer.Option(help="Life of the certificate.")] = "365d",
+    retention: Presets = None,
+    records_days: RecordsDays = 0,
+    bodies_days: BodiesDays = 0,
     passphrase_file: PassphraseFile = None,
     pin_file: PinFile = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Sign a statement of where a host stands, for `sallyport site install`.
 
-    The host's policies allow a model only in the regions its publisher named.
+    The host's policies allow a model only in the regions its publisher named. With
+    --retention the host may prune what is older than all of the presets ask for.
     """
     check_absent(out)
     runtime = runtime_of(context)
@@ -196,6 +208,9 @@ def site_issue(  # noqa: PLR0913 - one parameter per option
         jurisdictions=tuple(sorted({parse_jurisdiction(one) for one in jurisdiction})),
         not_before=now,
         not_after=now + parse_days(expires),
+        retention=parse_retention(
+            retention or (), records_days=records_days, bodies_days=bodies_days
+        ),
     )
     passphrases = Passphrases(file=passphrase_file, ask=runtime.ask, pin_file=pin_file)
     signers = load_signers(key, passphrases)
@@ -207,6 +222,9 @@ def site_issue(  # noqa: PLR0913 - one parameter per option
             "region": region,
             "jurisdictions": list(certificate.jurisdictions),
             "not_after": format_moment(certificate.not_after),
+            "retention": {
+                str(kept): period(certificate.retention, kept).days for kept in Kept
+            },
             "key_ids": [signer.public_key.keyid for signer in signers],
         },
         (
@@ -214,6 +232,11 @@ def site_issue(  # noqa: PLR0913 - one parameter per option
             f"site {site} in region {region}",
             f"under the law of {', '.join(certificate.jurisdictions)}",
             f"valid until {format_moment(certificate.not_after)}",
+            *(
+                retention_line(certificate.retention, kept)
+                for kept in Kept
+                if certificate.retention is not None
+            ),
         ),
         as_json=as_json,
     )

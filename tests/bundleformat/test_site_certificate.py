@@ -14,6 +14,7 @@ from bundleformat.errors import (
     SignatureError,
 )
 from bundleformat.limits import DEFAULT_LIMITS
+from bundleformat.retention import Retention
 from bundleformat.site_certificate import PAYLOAD_TYPE, SiteCertificate, issue, parse
 from bundleformat.strictjson import encode
 from tests.support.compliance import (
@@ -219,3 +220,39 @@ def test_expired_certificate_is_still_read() -> None:
     )
     signed = issue(long_ago, compliance_signer())
     assert parse(signed, keys=KEYS, limits=DEFAULT_LIMITS) == long_ago
+
+
+RETENTION = {"presets": ["hipaa", "pci"], "records_days": 0, "bodies_days": 180}
+
+
+@pytest.mark.parametrize(
+    "retention",
+    [
+        None,
+        [],
+        {},
+        RETENTION | {"more": 1},
+        {name: RETENTION[name] for name in ("presets", "records_days")},
+        RETENTION | {"presets": "pci"},
+        RETENTION | {"presets": []},
+        RETENTION | {"presets": ["pci", "hipaa"]},
+        RETENTION | {"presets": ["pci", "pci"]},
+        RETENTION | {"presets": ["PCI"]},
+        RETENTION | {"presets": [1]},
+        RETENTION | {"presets": [f"p{n:02}" for n in range(17)]},
+        RETENTION | {"records_days": -1},
+        RETENTION | {"records_days": True},
+        RETENTION | {"records_days": "9"},
+        RETENTION | {"bodies_days": 36_601},
+    ],
+)
+def test_what_is_kept_is_said_in_one_form_alone(retention: Any) -> None:
+    assert type(refusal(payload_with(retention=retention))) is MalformedError
+
+
+def test_what_is_kept_survives_the_round_trip() -> None:
+    kept = Retention(presets=("hipaa", "pci"), records_days=0, bodies_days=180)
+    said = replace(certificate(), retention=kept)
+    signed = issue(said, compliance_signer())
+    assert parse(signed, keys=KEYS, limits=DEFAULT_LIMITS) == said
+    assert payload_with(retention=RETENTION) == signed

@@ -114,13 +114,14 @@ def read_nodes(
     if (folder / "hashes.txt").exists():
         hashes = list(lines(folder / "hashes.txt"))
     nodes: list[tuple[int, int, bytes]] = []
+    unnamed: set[int] = set()
     rotations: dict[int, str] = {}
-    place, misplaced, hidden = 0, False, 0
+    place, misplaced = 0, False
     records = iter(lines(folder / "records.jsonl"))
     while True:
         if hashes and hashes[0].startswith(f"{place} ".encode()):
             leaves, node = subtree(hashes.pop(0), place)
-            hidden += leaves
+            unnamed.update(range(place, place + leaves))
         else:
             line = next(records, None)
             if line is None:
@@ -132,12 +133,26 @@ def read_nodes(
             leaves, node = 1, hashlib.sha256(b"\x00" + line).digest()
             if record.get("event") == "key.rotate":
                 rotations[place + 1] = str(record.get("vkey"))
+            if (record.get("event"), record.get("kind")) == ("log.pruned", "record"):
+                unnamed -= pruned_by(record, unnamed)
         nodes.append((place, leaves, node))
         place += leaves
     expect(not hashes, 6)
     expect(place >= size, 6 if misplaced else 4)
     expect(place == size and not misplaced, 2)
-    return nodes, rotations, hidden
+    return nodes, rotations, len(unnamed)
+
+
+def pruned_by(record: dict[str, Any], hidden: set[int]) -> set[int]:
+    """Which of the records before it a log.pruned names."""
+    ranges = record.get("ranges")
+    found = (
+        re.fullmatch("([0-9]{1,19})-([0-9]{1,19})", each)
+        for each in (ranges if isinstance(ranges, list) else ())
+        if isinstance(each, str)
+    )
+    spans = [(int(each[1]), int(each[2])) for each in found if each]
+    return {n for n in hidden if any(first <= n <= last for first, last in spans)}
 
 
 def subtree(line: bytes, place: int) -> tuple[int, bytes]:

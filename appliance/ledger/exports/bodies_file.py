@@ -62,7 +62,9 @@ def count_bodies(connection: Connection, selection: Selection) -> tuple[int, int
     )
     sizes = [
         body["size_bytes"]
-        for body in (json.loads(data).get("body", {}) for data in rows.scalars())
+        for body in (
+            json.loads(data).get("body", {}) for data in rows.scalars() if data
+        )
         if body.get("capture") == "full" and "commitment" in body
     ]
     return len(sizes), sum(sizes)

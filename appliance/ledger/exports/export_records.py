@@ -3,8 +3,9 @@
 Only what is asked for is read. What lies before, between and behind it is known by the
 hashes that the ledger keeps of its tree, so an export of a day takes as long from a
 ledger of ten years as from one of ten days. What is written hashes to the signed head,
-or it is not written at all. A line of ``hashes.txt`` is ``PLACE LEAVES HASH``: the root
-of a perfect subtree of RFC 6962 that begins at record ``PLACE``.
+or it is not written at all; of what was pruned there is a hash for each record.
+A line of ``hashes.txt`` is ``PLACE LEAVES HASH``: the root of a perfect subtree of RFC
+6962 that begins at record ``PLACE``.
 """
 
 import base64
@@ -23,6 +24,7 @@ from appliance.db.tables import RecordRow
 from appliance.ledger.exports.out_folder import new_file
 from appliance.ledger.exports.redaction import Listing
 from appliance.ledger.exports.selection import Selection, is_needed
+from appliance.ledger.log.pruned import Pruned, read_pruned
 from appliance.ledger.log.subtrees import perfect_subtrees
 from appliance.ledger.tree.merkle import Frontier, leaf_hash, node_hash
 from bundleformat.errors import DigestMismatchError
@@ -31,8 +33,9 @@ RECORDS, HASHES = "records.jsonl", "hashes.txt"
 
 _STREAMED = {"yield_per": 1_000}
 
-_Row = tuple[int, bytes, bytes | None]
-"""A record's number, its leaf hash, and its bytes if they are asked for."""
+_Row = tuple[int, bytes, bytes | None, bool]
+"""A record's number, its leaf hash, its bytes if they are asked for, and whether it
+has none any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +140,13 @@ def write_records(
         listing: Takes records whose bytes are withheld, and says which they are.
 
     Raises:
-        DigestMismatchError: The records do not hash to ``root``.
+        DigestMismatchError: The records do not hash to ``root``, or one that has no
+            bytes is named by no ``log.pruned`` of these.
         MissingError: A record or a hash of the ledger's tree is not there.
         OSError: The disk refused.
     """
-    whole = selection.whole and listing is None
+    pruned = read_pruned(connection)
+    whole = selection.whole and listing is None and not pruned.records
     names = (RECORDS,) if whole else (RECORDS, HASHES)
     listed = selection.span(size) if selection.listed else range(0)
     with ExitStack() as stack:
@@ -149,9 +154,11 @@ def write_records(
             stack.enter_context(new_file(folder / name)) for name in names
         )
         writing = _Writing(records, others[0] if others else None)
-        for seq, leaf, record in _rows(connection, selection, size=size):
+        for seq, leaf, record, gone in _rows(connection, selection, size=size):
             _pass_over(connection, writing, range(writing.at, seq), cuts=cuts)
-            if seq in listed:
+            if gone:
+                _check_pruned(pruned, seq, size=size)
+            if gone or seq in listed:
                 writing.cut()
             if record is None:
                 writing.leave_out(1, leaf)
@@ -161,7 +168,7 @@ def write_records(
                     writing.leave_out(1, true_leaf)
                 else:
                     writing.give(record, true_leaf)
-            if seq in listed or seq + 1 in cuts:
+            if gone or seq in listed or seq + 1 in cuts:
                 writing.cut()
         _pass_over(connection, writing, range(writing.at, size), cuts=cuts)
         writing.cut()
@@ -214,9 +221,22 @@ def _query(
         RecordRow.seq,
         RecordRow.leaf,
         RecordRow.bytes_ if given is None else given,
+        RecordRow.bytes_.is_(None),
     )
     query = select(*columns).where(where).order_by(RecordRow.seq)
     yield from connection.execute(query, execution_options=_STREAMED)
+
+
+def _check_pruned(pruned: Pruned, seq: int, *, size: int) -> None:
+    """Check that one of the first ``size`` records says that this one was pruned."""
+    by = pruned.by(seq)
+    if by is None or by >= size:
+        raise DigestMismatchError(
+            "a record has no bytes, and none of this export says that it was pruned",
+            where=f"record {seq}",
+            hint="If records were pruned just now, export again; else run: sallyport "
+            "audit fsck. Keep the database; it is evidence.",
+        )
 
 
 def _does_not_add_up(

@@ -91,13 +91,13 @@ def import_of(connection: Connection, manifest_sha256: Sha256) -> ReceiptRecord 
     return imports[-1] if imports else None
 
 
-def _read(seq: int, leaf: bytes, data: bytes) -> ReceiptRecord:
-    if leaf_hash(data) != leaf:
+def _read(seq: int, leaf: bytes, data: bytes | None) -> ReceiptRecord:
+    if data is None or leaf_hash(data) != leaf:
         raise DigestMismatchError(
             "a record is not what the tree is made of",
             where=f"record {seq}",
             expected=leaf.hex(),
-            actual=leaf_hash(data).hex(),
+            actual="nothing" if data is None else leaf_hash(data).hex(),
             hint="Run: sallyport audit fsck. Keep the database; it is evidence.",
         )
     return ReceiptRecord(seq=seq, data=data, fields=json.loads(data))

@@ -40,6 +40,7 @@ _TOLD: Final = frozenset(
         *("completion_tokens", "finish_reason", "status", "code", "error_code"),
         *("ttft_ms", "total_ms", "policy", "left_out"),
         *("channel", "version", "generation", "size", "records", "halt", "cause"),
+        *("kind", "ranges", "presets", "days", "before", "hold"),
         *("epoch", "step", "crashes", "window_s", "exit_status", "command", "tool"),
     }
 )

@@ -92,8 +92,13 @@ EVERYTHING = Selection()
 
 
 def is_needed() -> ColumnElement[bool]:
-    """Return what is true of the rows that every export holds."""
-    return RecordRow.event.in_([str(event) for event in NEEDED])
+    """Return what is true of the rows that are asked for in every export.
+
+    Those that say what was pruned are among them, so that a hash in the place of a
+    record can be told from one that was left out.
+    """
+    needed = (*NEEDED, Event.LOG_PRUNED)
+    return RecordRow.event.in_([str(event) for event in needed])
 
 
 def _names_model(name: str) -> ColumnElement[bool]:

@@ -16,7 +16,6 @@ writes nothing. Take it from a place you trust: FOLDER's copy came with the evid
          5  inconsistent history: another signed checkpoint covered other records
          6  gap: a record is missing between two others
          7  key chain: a key is not vouched for by the one before it
-
 Specifications: RFC 6962 and 8785; C2SP signed-note, tlog-checkpoint, tlog-cosignature.
 """
 
@@ -27,6 +26,7 @@ import sys
 from argparse import ArgumentParser, RawTextHelpFormatter
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -39,12 +39,9 @@ OK, UNCHECKED, RECORD, SIGNATURE, TRUNCATED, INCONSISTENT, GAP, CHAIN = range(8)
 LISTED = ("checkpoint.txt", "epoch-keys.jsonl", "records.jsonl", "verify.py")
 FILES = (*LISTED, "manifest.json", "manifest.note")  # others may be listed as well
 PATH = re.compile(r"(consistency/)?\w[\w.-]*", re.ASCII)
-MAX_BYTES = 1 << 20
-"""Longest line, and longest file that is read whole. Unit: bytes."""
-
-Head = tuple[int, bytes, str]
-"""A tree head that somebody vouches for: records, root, and who."""
-
+RANGE = "'([0-9]{1,19})-([0-9]{1,19})'"  # of records, as a log.pruned lists them
+MAX_BYTES = 1 << 20  # of the longest line, and of a file that is read whole
+Head = tuple[int, bytes, str]  # that somebody vouches for: records, root, and who
 Held = Sequence[Path | Head]
 Keys = Sequence[str]
 SHORT, TITLE = (",", ":"), "sallyport export manifest v1"
@@ -97,12 +94,11 @@ class Export:
     """An export that is being checked: its tree, and what its records tell."""
 
     def __init__(self, folder: Path, key: Key) -> None:
-        self.folder, self.key = folder, key
-        self.chain = [(key, (0, b"", ""))]
+        self.folder, self.key, self.chain = folder, key, [(key, (0, b"", ""))]
         self.size, self.hashed, self.misplaced = 0, 0, ""
         self.stack, self.times, self.gaps = list[bytes](), list[str](), list[str]()
         self.roots, self.named = dict[int, bytes](), dict[int, str]()
-        self.events = Counter[str]()
+        self.events, self.edges = Counter[str](), list[tuple[int, int]]()
 
     def facts(self, held: Held, witnesses: Keys) -> Iterator[str]:
         """Yield what holds, step by step."""
@@ -204,6 +200,7 @@ class Export:
         aligned = leaves.bit_count() == 1 and self.size % leaves == 0
         need(len(root) == 32 and aligned, RECORD, f"no hash in place of {self.size}")
         self.hashed += leaves
+        self.edges += [(self.size, 1), (self.size + leaves, -1)]
         self.append(root, leaves)
 
     def take_record(self, data: bytes) -> None:
@@ -217,6 +214,9 @@ class Export:
             self.misplaced = f": {where} is record {seq}, not {self.size}"
         self.events[str(record.get("event"))] += 1
         self.times = [*self.times[:1], str(record.get("ts"))]
+        if (record.get("event"), record.get("kind")) == ("log.pruned", "record"):
+            for first, last in re.findall(RANGE, str(record.get("ranges"))):
+                self.edges += [(int(first), 2), (min(int(last) + 1, self.size), -2)]
         self.append(sha256(b"\x00" + data).digest())
         if record.get("event") == "key.rotate":
             self.named[self.size] = str(record.get("vkey"))
@@ -236,6 +236,14 @@ class Export:
         for subtree in reversed(self.stack[:-1]):
             result = sha256(b"\x01" + subtree + result).digest()
         return result
+
+    def count_hashed(self) -> tuple[int, int]:
+        """Return how many hashes stand for records left out, how many for pruned."""
+        count, depth, last = self.hashed, 0, 0
+        for place, step in sorted(self.edges):
+            count -= (place - last) * (depth == 3)  # 1: only a hash, 2: named
+            depth, last = depth + step, place
+        return count, self.hashed - count
 
     def check_manifest(self) -> None:
         """Check the manifest, which the newest key signed, and every file it lists."""
@@ -260,14 +268,13 @@ class Export:
             with plain(self.folder / name).open("rb") as file:
                 actual = (file_digest(file, "sha256").hexdigest(), str(file.tell()))
             need(said == actual, RECORD, f"{name} is not what manifest.json says")
-        if self.hashed:
-            only = manifest.get("only")
-            need(only, GAP, f"{self.hashed} records are left out")
-            self.gaps.append(f"what {self.hashed} records say: here is {only}")
+        (out, gone), only = self.count_hashed(), manifest.get("only")
+        need(only or not out, GAP, f"{out} records are left out, and not as pruned")
+        self.gaps += [f"what {out} records say: here is {only}"] * bool(out)
+        self.gaps += [f"what {gone} records said that were pruned"] * bool(gone)
         self.gaps += ["bodies.jsonl: run verify_bodies.py"] * ("bodies.jsonl" in files)
-        extra = {path.name for path in self.folder.iterdir()}
-        extra -= {*FILES, *files, "consistency"}
-        self.gaps += [f"{each}: covered by no signature" for each in sorted(extra)]
+        more = {p.name for p in self.folder.iterdir()} - {*FILES, *files, "consistency"}
+        self.gaps += [f"{each}: covered by no signature" for each in sorted(more)]
         why = "made for convenience: the proof is of records.jsonl alone"
         self.gaps += [f"{', '.join(derived)}: {why}"] if derived else []
 
@@ -335,14 +342,12 @@ def parse_head(text: str, origin: str, source: str) -> Head:
 
 def parse_canonical(data: bytes, where: str) -> dict[str, Any]:
     """Return the object in ``data`` if these are its RFC 8785 bytes, without floats."""
-    try:
+    with suppress(ValueError, RecursionError):
         value = json.loads(data, parse_float=int, parse_constant=int)
         same = json.dumps(value, sort_keys=True, separators=SHORT, ensure_ascii=False)
-        formed = isinstance(value, dict) and same.encode() == data
-    except (ValueError, RecursionError):
-        formed = False
-    need(formed, RECORD, f"{where} is not a record in canonical form")
-    return dict(value)
+        if isinstance(value, dict) and same.encode() == data:
+            return value
+    raise CheckError(RECORD, f"{where} is not a record in canonical form")
 
 
 def from_base64(text: str) -> bytes:

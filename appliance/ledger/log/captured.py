@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, union_all
+from sqlalchemy.orm import aliased
 
-from appliance.db.tables import OpenRequestRow, RecordRow
+from appliance.db.tables import OpenRequestRow, PruneRangeRow, RecordRow
+from appliance.ledger.log.pruned import find_pruning
 from appliance.ledger.records.catalogue import Event
+from bundleformat.retention import Kept as Retained
 
 PARTS: Final[Mapping[str, str]] = {
     str(Event.LLM_REQUEST): "request",
@@ -20,7 +23,8 @@ PARTS: Final[Mapping[str, str]] = {
 """The part of a request that a record of an event commits to."""
 
 DESTROYING: Final = (str(Event.BODY_ERASED),)
-"""The events whose records say that all bodies of their request are no more."""
+"""The events whose records say that all bodies of their request are no more. So does
+``log.pruned`` of the requests of the records that it names."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,13 +84,15 @@ def read_captured(
     for seq, event, data in rows:
         if event in DESTROYING:
             destroyed_by = event
-        if event not in PARTS:
+        if event not in PARTS or data is None:
             continue
         said = json.loads(data)
         if event == Event.LLM_REQUEST and (size is None or seq < size):
             opened = said
         body = said.get("body", {})
         if body.get("capture") == "full" and "commitment" in body:
+            if find_pruning(connection, seq, Retained.BODY) is not None:
+                destroyed_by = str(Event.LOG_PRUNED)
             kept[PARTS[event]] = Kept(
                 seq=seq, commitment=body["commitment"], size_bytes=body["size_bytes"]
             )
@@ -118,11 +124,17 @@ class Destruction:
 
 def destructions(connection: Connection, *, after: int) -> tuple[Destruction, ...]:
     """Return every record after number ``after`` that destroys, the oldest first."""
-    rows = connection.execute(
-        select(RecordRow.seq, RecordRow.leaf, RecordRow.request_id)
-        .where(RecordRow.event.in_(DESTROYING), RecordRow.seq > after)
-        .order_by(RecordRow.seq)
+    named = aliased(RecordRow)
+    erased = select(RecordRow.seq, RecordRow.leaf, RecordRow.request_id).where(
+        RecordRow.event.in_(DESTROYING), RecordRow.seq > after
     )
+    pruned = (
+        select(RecordRow.seq, RecordRow.leaf, named.request_id)
+        .join(PruneRangeRow, PruneRangeRow.record_seq == RecordRow.seq)
+        .join(named, named.seq.between(PruneRangeRow.first_seq, PruneRangeRow.last_seq))
+        .where(PruneRangeRow.kind == str(Retained.BODY), RecordRow.seq > after)
+    )
+    rows = connection.execute(union_all(erased, pruned).order_by("seq"))
     return tuple(
         Destruction(seq=seq, leaf=leaf, request_id=name)
         for seq, leaf, name in rows

@@ -6,7 +6,7 @@ that calls this, and it counts under the same filter as it reads.
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,6 +33,9 @@ _KEYS: Final = ("$.actor.key_id", "$.key_id")
 _MODELS: Final = ("$.model.name",)
 _CODES: Final = ("$.code", "$.error_code")
 """Where records have the key, the model and the code that they are about."""
+
+_INDEX: Final = ("ts", "event", "outcome", "team", "request_id")
+"""What is known of a record that was pruned, beside its number and hash."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +66,11 @@ class Filter:
     since: str | None = None
     until: str | None = None
 
+    @property
+    def reads_bytes(self) -> bool:
+        """Whether it asks for what only a record's bytes say; pruned ones never do."""
+        return any(each is not None for each in (self.key, self.model, self.code))
+
     def terms(self) -> dict[str, str]:
         """Return what matters, by name."""
         given = {
@@ -90,11 +98,19 @@ class Filter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoundRecord:
-    """A record that was found: its number, leaf hash and exact bytes."""
+    """A record that was found.
+
+    Attributes:
+        seq: Its number.
+        leaf: Its leaf hash.
+        data: Its exact bytes; None if it was pruned.
+        index: What the ledger's index says of it, where that says anything.
+    """
 
     seq: int
     leaf: bytes
-    data: bytes
+    data: bytes | None
+    index: Mapping[str, str]
 
 
 def count_records(connection: Connection, wanted: Filter, *, size: int) -> int:
@@ -108,12 +124,18 @@ def find_records(
     connection: Connection, wanted: Filter, *, size: int, limit: int
 ) -> Iterator[FoundRecord]:
     """Yield the newest ``limit`` wanted records of the first ``size``, oldest first."""
-    query = select(RecordRow.seq, RecordRow.bytes_)
+    query = select(RecordRow.__table__)
     query = query.where(*_conditions(connection, wanted, size=size))
     newest = query.order_by(RecordRow.seq.desc()).limit(limit).subquery()
     rows = connection.execute(select(newest).order_by(newest.c.seq))
-    for seq, data in rows:
-        yield FoundRecord(seq=seq, leaf=leaf_hash(data), data=data)
+    for row in rows.mappings():
+        data = row["bytes"]
+        yield FoundRecord(
+            seq=row["seq"],
+            leaf=row["leaf"] if data is None else leaf_hash(data),
+            data=data,
+            index={name: row[name] for name in _INDEX if row[name] is not None},
+        )
 
 
 def count_by_event(

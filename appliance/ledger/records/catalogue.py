@@ -15,6 +15,7 @@ from appliance.ledger.records.fields import (
     DECIMAL,
     FLAG,
     INTEGER,
+    RANGE,
     REASON,
     SEQ,
     SHA256,
@@ -38,6 +39,9 @@ class Event(StrEnum):
     LOG_RELEASED = "log.released"
     LOG_RESUMED = "log.resumed"
     LOG_COSIGNED = "log.cosigned"
+    LOG_PRUNED = "log.pruned"
+    HOLD_PLACED = "hold.placed"
+    HOLD_LIFTED = "hold.lifted"
     KEY_ROTATE = "key.rotate"
     CLOCK_STEP = "clock.step"
     APIKEY_CREATED = "apikey.created"
@@ -190,7 +194,7 @@ _SELECTION = object_of(
         "request_id": TOKEN,
     }
 )
-"""What an export that does not hold every record was asked for."""
+"""Which records an export was asked for, or a hold keeps."""
 
 _ACCOUNT = {"operator_uid": COUNT, "login_uid": COUNT}
 """Who did it, as the operating system knows them."""
@@ -228,6 +232,15 @@ _SIGNED = {
     "digest": TOKEN,
 }
 """Who signed a bundle, and by which rules."""
+
+PRUNABLE = (
+    Event.LLM_REQUEST,
+    Event.LLM_RESPONSE,
+    Event.LLM_REFUSED,
+    Event.LLM_ABORTED,
+)
+"""The events whose records may be let go when their time is over; every other record
+stays, since later ones are understood by it. The migrations' triggers say the same."""
 
 CATALOGUE: Mapping[Event, Terms] = {
     Event.LOG_CREATED: Terms(fields=object_of(required={"vkey": TOKEN, "tool": TOKEN})),
@@ -295,6 +308,45 @@ CATALOGUE: Mapping[Event, Terms] = {
     Event.LOG_COSIGNED: Terms(
         fields=object_of(required={"size": SEQ, "witness": TOKEN, "cosigned": TIME})
     ),
+    Event.LOG_PRUNED: Terms(
+        fields=object_of(
+            required={
+                "kind": TOKEN,
+                "ranges": list_of(RANGE),
+                "records": COUNT,
+                "presets": list_of(TOKEN),
+                "days": COUNT,
+                "before": TIME,
+                "certificate_sha256": SHA256,
+                "operator_uid": COUNT,
+                "tool": TOKEN,
+            },
+            optional={"login_uid": COUNT},
+        )
+    ),
+    Event.HOLD_PLACED: Terms(
+        fields=object_of(
+            required={
+                "hold": COUNT,
+                "reason": REASON,
+                "selection": _SELECTION,
+                "operator_uid": COUNT,
+                "tool": TOKEN,
+            },
+            optional={"login_uid": COUNT},
+        )
+    ),
+    Event.HOLD_LIFTED: Terms(
+        fields=object_of(
+            required={
+                "hold": COUNT,
+                "reason": REASON,
+                "approval": _APPROVAL,
+                "operator_uid": COUNT,
+            },
+            optional={"login_uid": COUNT},
+        )
+    ),
     Event.KEY_ROTATE: Terms(
         fields=object_of(required={"epoch": COUNT, "vkey": TOKEN, "reason": TOKEN})
     ),
@@ -338,6 +390,13 @@ CATALOGUE: Mapping[Event, Terms] = {
                 "not_before": TIME,
                 "not_after": TIME,
                 "envelope_sha256": SHA256,
+                "retention": object_of(
+                    required={
+                        "presets": list_of(TOKEN),
+                        "records_days": COUNT,
+                        "bodies_days": COUNT,
+                    }
+                ),
             },
         )
     ),

@@ -53,6 +53,9 @@ TIME = _text(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
 SEQ = _text(r"0|[1-9][0-9]{0,18}")
 """Another record's number; text, because it may pass 2**53."""
 
+RANGE = _text(r"(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})")
+"""The numbers of the first and the last of some records, both included."""
+
 INTEGER = _text(r"0|-?[1-9][0-9]{0,19}")
 """An integer that may pass 2**53, as text."""
 

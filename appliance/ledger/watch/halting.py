@@ -177,6 +177,8 @@ def _heads_of(connection: Connection, number: int) -> Mapping[str, JSON]:
         .join(HaltRow, HaltRow.halted_seq == RecordRow.seq)
         .where(HaltRow.number == number)
     ).scalar_one()
+    if found is None:
+        return {}
     record: dict[str, JSON] = json.loads(found)
     return {name: record[name] for name in TWO_HEADS if name in record}
 

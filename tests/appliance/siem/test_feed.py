@@ -14,13 +14,13 @@ class Log:
     """A ledger in memory whose gaps are records of it, as in the real one."""
 
     def __init__(self, count: int) -> None:
-        self.lines = [f"{n}".encode() for n in range(count)]
+        self.lines: list[bytes | None] = [f"{n}".encode() for n in range(count)]
         self.halted = False
 
     def size(self) -> int:
         return len(self.lines)
 
-    def records(self, first: int, count: int) -> Sequence[bytes]:
+    def records(self, first: int, count: int) -> Sequence[bytes | None]:
         return self.lines[first : first + count]
 
     def record_gap(self, first: int, last: int) -> None:
@@ -192,3 +192,17 @@ def test_a_disk_that_keeps_no_place_costs_only_repetition(tmp_path: Path) -> Non
     log.lines.append(b"a")
     _drain(feed)
     assert to.got == [b"1:a"]
+
+
+def test_what_was_pruned_before_it_was_sent_is_a_gap_on_record(place: Path) -> None:
+    log, to = Log(0), Collector()
+    feed = _feed(log, to, place)
+    log.lines += [None, None, b"a", None, b"b"]
+    log.halted = True
+    _drain(feed)
+    # Nothing is left out before the ledger says so.
+    assert (to.got, feed.failing) == ([], "AuditUnavailableError")
+    log.halted = False
+    _drain(feed)
+    sent = [b"1:a", b"2:b", b"3:gap 0-1", b"4:gap 3-3"]
+    assert (to.got, feed.failing) == (sent, "")

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from bundleformat import ledger_release, site_certificate
 from bundleformat.limits import DEFAULT_LIMITS
+from bundleformat.retention import Retention
 from bundleformat.trust import (
     channel_of,
     compliance_keys,
@@ -292,6 +293,9 @@ def site_issue(**changed: str) -> tuple[str, ...]:
         ({"region": "IN BLR"}, "usage", 2),
         ({"jurisdiction": "India"}, "usage", 2),
         ({"site": ""}, "usage", 2),
+        ({"retention": "gdpr"}, "usage", 2),
+        ({"records_days": "9"}, "usage", 2),
+        ({"retention": "dpdp", "bodies_days": "400"}, "usage", 2),
         ({"expires": "forever"}, "usage", 2),
         ({"passphrase_file": "none"}, "key-unusable", 3),
     ],
@@ -316,7 +320,9 @@ def test_site_issue_names_the_option_that_is_wrong_and_its_value(
 def test_site_issue_makes_a_certificate_that_the_root_vouches_for(
     with_root: Desk,
 ) -> None:
-    value = with_root.does(*site_issue(), "--jurisdiction", "AE", "--expires", "10d")
+    more = ("--jurisdiction", "AE", "--expires", "10d")
+    kept = ("--retention", "pci", "--retention", "hipaa", "--bodies-days", "30")
+    value = with_root.does(*site_issue(), *more, *kept)
     root = (with_root.folder / "root" / "1.root.json").read_bytes()
     state = initial_state(root, fingerprint=fingerprint(root), now=NOW)
     certificate = site_certificate.parse(
@@ -328,6 +334,8 @@ def test_site_issue_makes_a_certificate_that_the_root_vouches_for(
     assert certificate.jurisdictions == ("AE", "IN")
     assert certificate.not_before == NOW
     assert certificate.not_after == NOW + dt.timedelta(days=10)
+    assert certificate.retention == Retention(presets=("hipaa", "pci"), bodies_days=30)
+    assert value["retention"] == {"record": 2_192, "body": 30}
     assert value["key_ids"] == list(compliance_keys(state))
 
 

@@ -6,6 +6,7 @@ from appliance.ledger.records.events import Draft, Event, Outcome
 from appliance.ledger.records.usage import tokens_by_team
 from appliance.ledger.recover import abort_open_requests
 from tests.support.ledgers import NOW, Ledger, request, response
+from tests.support.retention import prune
 
 
 def used(ledger: Ledger, *, since: dt.datetime = NOW) -> dict[str, int]:
@@ -53,3 +54,11 @@ def test_a_refusal_uses_nothing(ledger: Ledger) -> None:
     )
     ledger.append([refused])
     assert used(ledger) == {}
+
+
+def test_what_was_pruned_counts_nothing_and_hinders_nobody(ledger: Ledger) -> None:
+    for name in ("a", "b"):
+        (opened,) = ledger.append([request(name)])
+        ledger.append([response(name, parent=opened.seq)])
+    assert prune(ledger, most=2) == 2
+    assert used(ledger) == {"claims": 15}
