@@ -5,6 +5,7 @@ thrown away. ``README.md`` says when it is run.
 """
 
 import contextlib
+import dataclasses
 import io
 import json
 import shutil
@@ -18,19 +19,23 @@ from typing import Any
 from appliance.audit_media.open_export import create_key, open_sealed, read_seed
 from appliance.cli import main
 from appliance.clock import SystemClock
-from appliance.commission_flow import initialise_trust
 from appliance.compose import open_host
 from appliance.home import Home
 from appliance.ledger.exports import verifier
 from appliance.ledger.log.rotation import rotate
 from appliance.ledger.records.events import Draft
-from bundleformat.trust import fingerprint
+from appliance.ledger.retention.pruning import prune_batch
+from bundleformat.approval import Approval, issue, parse_ask
+from bundleformat.limits import DEFAULT_LIMITS
 from tests.support.audit_samples import DENIED, IMPORTED, KEY
+from tests.support.kept_bodies import WHY, commission_home, keep_call
 from tests.support.ledgers import refusal, request, response
-from tests.support.publisher import make_root, new_keys
+from tests.support.publisher import Keys
+from tests.support.retention import order
 
 FOLDER = Path(__file__).parent
-EXPORTS = ("whole", "part", "listed", "call")
+EXPORTS = ("whole", "part", "listed", "call", "pruned")
+ENCRYPTED = ("sealed", "full")
 EXPECTED = "expected.json"
 
 
@@ -50,9 +55,8 @@ def unpack(archive: Path, out: Path) -> Path:
 
 def make(out: Path, scratch: Path) -> None:
     """Write everything that ``README.md`` lists into the folder ``out``."""
-    root = make_root(new_keys())
-    home = Home(scratch / "home")
-    initialise_trust(home, root, fingerprint=fingerprint(root), clock=SystemClock())
+    place, keys = commission_home(scratch)
+    home = Home(place)
     _fill(home, IMPORTED, KEY, *_call("r1", "claims", 4), refusal())
     _run(home, "audit", "export", "--out", str(scratch / "first"))
     held = out / "held.txt"
@@ -73,13 +77,15 @@ def make(out: Path, scratch: Path) -> None:
     for name in ("call", "receipts"):
         with tarfile.open(out / f"{name}.tar", "w") as file:
             file.add(scratch / name, arcname=name, filter=_nobodys)
-    public = scratch / "auditor.pub"
-    public.write_text(create_key(out / "auditor.key"), "ascii")
-    _export(home, out / "sealed.age", "--recipient", str(public))
-    open_sealed(out / "sealed.age", read_seed(out / "auditor.key"), scratch / "s.tar")
+    _encrypted(home, keys, out, scratch)
+    _prune(home)
+    _export(home, out / "pruned.tar", *since)
     key = _run(home, "audit", "key").strip()
     archives = {name: out / f"{name}.tar" for name in EXPORTS}
-    archives["sealed"] = scratch / "s.tar"
+    seed = read_seed(out / "auditor.key")
+    for name in ENCRYPTED:
+        archives[name] = scratch / f"{name}.tar"
+        open_sealed(out / f"{name}.age", seed, archives[name])
     expected = {
         "version": version(),
         "vkey": key,
@@ -91,6 +97,35 @@ def make(out: Path, scratch: Path) -> None:
         },
     }
     (out / EXPECTED).write_text(json.dumps(expected, indent=1) + "\n", "utf-8")
+
+
+def _encrypted(home: Home, keys: Keys, out: Path, scratch: Path) -> None:
+    """Write an export for one auditor, and one with what was kept of two calls."""
+    public, ask, approval = (scratch / name for name in ("a.pub", "ask", "approval"))
+    public.write_text(create_key(out / "auditor.key"), "ascii")
+    _export(home, out / "sealed.age", "--recipient", str(public))
+    opened = open_host(home.root)
+    keep_call(opened, "r7")
+    keep_call(opened, "r8", capture="digest")
+    why = ("--redact", "full", "--recipient", str(public), "--reason", WHY)
+    _run(home, "audit", "export", *why, "--ask", str(ask))
+    asked = parse_ask(ask.read_bytes(), limits=DEFAULT_LIMITS)
+    issued = SystemClock().now().replace(microsecond=0)
+    approval.write_bytes(issue(Approval(ask=asked, issued=issued), keys.compliance))
+    _export(home, out / "full.age", *why, "--approval", str(approval))
+
+
+def _prune(home: Home) -> None:
+    """Let every call go that has ended, as a certificate would order it a year on."""
+    opened = open_host(home.root)
+    now = opened.clock.now()
+    ordered = dataclasses.replace(order(), before=now)
+    with opened.change() as connection:
+        gone = prune_batch(
+            connection, ordered, log=opened.log, keys=opened.keys, now=now
+        )
+    if not gone:
+        raise SystemExit("no record was pruned")
 
 
 def _verdict(folder: Path, key: str) -> dict[str, Any]:

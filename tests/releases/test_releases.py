@@ -9,8 +9,15 @@ from typing import Any
 import pytest
 
 from appliance.audit_media import open_export
-from appliance.ledger.exports import receipt_verifier, verifier
-from tests.releases.make_release import EXPECTED, EXPORTS, FOLDER, unpack, version
+from appliance.ledger.exports import body_verifier, receipt_verifier, verifier
+from tests.releases.make_release import (
+    ENCRYPTED,
+    EXPECTED,
+    EXPORTS,
+    FOLDER,
+    unpack,
+    version,
+)
 from tests.support.ledger_checker import check
 
 RELEASES = sorted(path.parent for path in FOLDER.glob(f"*/{EXPECTED}"))
@@ -36,7 +43,8 @@ def test_a_release_is_whole_and_says_which_formats_it_wrote(release: Path) -> No
     assert (said["manifest_v"], said["record_v"]) == (1, 1)
     assert {path.name for path in release.iterdir()} == {
         *(f"{name}.tar" for name in (*EXPORTS, "receipts")),
-        *("sealed.age", "auditor.key", "held.txt", EXPECTED),
+        *(f"{name}.age" for name in ENCRYPTED),
+        *("auditor.key", "held.txt", EXPECTED),
     }
 
 
@@ -105,13 +113,24 @@ def test_what_was_changed_in_an_earlier_export_is_caught_today(
 
 
 @each_release
-def test_an_earlier_encrypted_export_opens_today(release: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ENCRYPTED)
+def test_an_earlier_encrypted_export_opens_today(
+    release: Path, name: str, tmp_path: Path
+) -> None:
     said = _expected(release)
     seed = open_export.read_seed(release / "auditor.key")
-    out = tmp_path / "sealed.tar"
-    open_export.open_sealed(release / "sealed.age", seed, out)
+    out = tmp_path / "opened.tar"
+    open_export.open_sealed(release / f"{name}.age", seed, out)
     folder = unpack(out, tmp_path / "there")
-    assert verifier.verify(folder, key=said["vkey"]).status == verifier.OK
+    verdict = verifier.verify(folder, key=said["vkey"])
+    assert (verdict.status, verdict.size) == (
+        verifier.OK,
+        said["verdicts"][name]["size"],
+    )
+    if name == "full":
+        told = body_verifier.check(folder)
+        assert "holds: 2 bodies" in told
+        assert "not here: the bodies that 2 more records commit to" in told
 
 
 @each_release
