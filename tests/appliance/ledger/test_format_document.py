@@ -20,9 +20,10 @@ from appliance.ledger.records.catalogue import Outcome
 from appliance.ledger.records.events import RECORD_FORMAT
 from appliance.ledger.records.fields import MAX_ITEMS, MAX_REASON_CHARACTERS
 from appliance.ledger.tree.note import MAX_NOTE_BYTES, MAX_SIGNATURES
-from tests.support import ledger_example
+from tests.support import ledger_example, retention
 from tests.support.ledger_checker import check
-from tests.support.ledgers import NOW, TOOL, Ledger, ledger_in, refusal, request
+from tests.support.ledgers import NOW, TOOL, Ledger, ledger_in, refusal
+from tests.support.ledgers import request as asked
 
 PAGE = ledger_example.PAGE.read_text("utf-8")
 EXAMPLE = ledger_example.read(PAGE)
@@ -130,36 +131,48 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
     with ledger_in(tmp_path_factory.mktemp("home")) as ledger:
         for number in range(6):
             team = ("claims", "legal")[number % 2]
-            ledger.append([request(f"r{number}", team=team), refusal()])
+            ledger.append([asked(f"r{number}", team=team), refusal()])
             if number == 3:
                 ledger.rotate()
         yield ledger
 
 
+@pytest.fixture(scope="module")
+def pruned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
+    """Calls whose time is over, gone but for their hashes."""
+    with ledger_in(tmp_path_factory.mktemp("home")) as ledger:
+        retention.fill(ledger)
+        assert retention.prune(ledger)
+        yield ledger
+
+
 @pytest.mark.parametrize(
-    "wishes",
+    ("name", "wishes"),
     [
-        Wishes(),
-        Wishes(selection=Selection(first=3, last=6)),
-        Wishes(selection=Selection(first=2, team="legal")),
-        Wishes(selection=Selection(request_id="r1", listed=False)),
-        Wishes(redaction=Redaction.METADATA),
+        ("busy", Wishes()),
+        ("busy", Wishes(selection=Selection(first=3, last=6))),
+        ("busy", Wishes(selection=Selection(first=2, team="legal"))),
+        ("busy", Wishes(selection=Selection(request_id="r1", listed=False))),
+        ("busy", Wishes(redaction=Redaction.METADATA)),
+        ("pruned", Wishes()),
+        ("pruned", Wishes(selection=Selection(event="key.rotate"))),
     ],
-    ids=["whole", "range", "team", "call", "listing"],
+    ids=["whole", "range", "team", "call", "listing", "pruned", "part-pruned"],
 )
 def test_both_verifiers_take_every_kind_of_export_and_no_hash_of_it_changed(
-    busy: Ledger, tmp_path: Path, wishes: Wishes
+    request: pytest.FixtureRequest, tmp_path: Path, name: str, wishes: Wishes
 ) -> None:
+    ledger: Ledger = request.getfixturevalue(name)
     made = export(
-        busy.engine,
+        ledger.engine,
         tmp_path / "export",
-        log=busy.log,
-        keys=busy.keys,
+        log=ledger.log,
+        keys=ledger.keys,
         now=NOW,
         tool=TOOL,
         wishes=wishes,
     ).folder
-    assert verdicts(made, busy.log.vkey) == (0, 0)
+    assert verdicts(made, ledger.log.vkey) == (0, 0)
     assert {each.name for each in made.iterdir()} <= set(first_names("An export"))
     hashes = made / "hashes.txt"
     lines = hashes.read_bytes().splitlines(keepends=True) if hashes.exists() else []
@@ -169,7 +182,7 @@ def test_both_verifiers_take_every_kind_of_export_and_no_hash_of_it_changed(
                 hashes.write_bytes(
                     b"".join([*lines[:number], other, *lines[number + 1 :]])
                 )
-                first, second = verdicts(made, busy.log.vkey)
+                first, second = verdicts(made, ledger.log.vkey)
                 assert first == second != 0, (line, other)
 
 
