@@ -6,7 +6,8 @@ import itertools
 
 from benchmarks.engine.client import OK, ask
 from benchmarks.engine.crowd import prompt
-from benchmarks.engine.models import small_model
+from benchmarks.engine.models import large_model
+from benchmarks.engine.peers import peers
 from benchmarks.engine.servers import Load, Server, sallyport
 from benchmarks.measure import Plan, measure_rounds
 from benchmarks.report import Figure, Result
@@ -14,7 +15,7 @@ from benchmarks.report import Figure, Result
 HEAVY_CALLERS = 32
 """Callers of the heavy team, each asking again as soon as it is answered."""
 HEAVY_TOKENS = 64
-LIGHT_REQUESTS = 20
+LIGHT_REQUESTS = 16
 LIGHT_TOKENS = 8
 PROMPT_WORDS = 24
 SLOTS = 16
@@ -23,7 +24,10 @@ SLOTS = 16
 def run(plan: Plan) -> Result:
     """Measure the light team alone and beside the heavy one, in turns."""
     load = Load(
-        model=small_model(plan.scratch), slots=SLOTS, cells=16_384, spare_slots=1
+        model=large_model(plan.scratch, peers()),
+        slots=SLOTS,
+        cells=16_384,
+        spare_slots=1,
     )
     requests = max(4, plan.amount(LIGHT_REQUESTS))
     seeds = itertools.count()

@@ -30,6 +30,7 @@ class Request:
         path: What of it was known when it was admitted; computed as a prompt.
         reused: Tokens of its prompt that others had computed.
         passed: How often another was admitted while this one did not fit.
+        spared: Whether it runs on what is kept for tenants of whom nothing ran.
         queued_s: How long it waited for its cells.
         lookup: What guesses its next tokens, or None.
         in_common: Tokens that it begins with in common with others that run.
@@ -51,6 +52,7 @@ class Request:
     path: Path | None = None
     reused: int = 0
     passed: int = 0
+    spared: bool = False
     queued_s: float = 0.0
     lookup: Lookup | None = None
     in_common: dict[str, int] = field(default_factory=dict)

@@ -10,7 +10,7 @@ knows neither llama.cpp nor the clock; it sees a ``Decoder`` and ``now_s``.
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from appliance.engine.port import FinishReason, Sampling
@@ -232,15 +232,39 @@ class Scheduler:
     def _admit(self, now_s: float) -> None:
         """Let in whoever fits, as often as somebody does."""
         while self._changed and self._waiting:
-            self._changed = False
-            blocked: list[Request] = []
-            for request in self._waiting.candidates(self._held(), now_s=now_s):
-                if self._enter(request, now_s=now_s):
-                    for each in blocked:
-                        each.passed += each.since_s <= request.since_s
-                    self._changed = True
-                    break
-                blocked.append(request)
+            held = self._held()
+            self._changed = self._admit_next(held, now_s=now_s) or self._admit_spared(
+                held, now_s=now_s
+            )
+
+    def _admit_next(self, held: Mapping[str, float], *, now_s: float) -> bool:
+        """Let in the first who fits of those whose turn it is, if there is one."""
+        blocked: list[Request] = []
+        for request in self._waiting.candidates(held, now_s=now_s):
+            if self._enter(request, now_s=now_s):
+                for each in blocked:
+                    each.passed += each.since_s <= request.since_s
+                return True
+            blocked.append(request)
+        return False
+
+    def _admit_spared(self, held: Mapping[str, float], *, now_s: float) -> bool:
+        """Let in one who may take what is kept for tenants of whom nothing runs.
+
+        The many of another neither wait longer for that, nor keep it from them by
+        having waited long.
+        """
+        spared = sum(request.spared for request in self._running.values())
+        if spared >= self._limits.spare_sequences:
+            return False
+        for request in self._waiting.newcomers(held, now_s=now_s):
+            fits = self._limits.parted or (
+                request.need_cells <= self._limits.spare_cells
+            )
+            if fits and self._enter(request, now_s=now_s):
+                request.spared = True
+                return True
+        return False
 
     def _held(self) -> dict[str, float]:
         """Return the cells that each running tenant has, for its weight."""
@@ -361,7 +385,7 @@ class Scheduler:
             raise EngineUnavailableError("one request does not fit an empty cache")
         _, request = self._running.popitem()
         self._leave(request)
-        request.position = 0
+        request.position, request.spared = 0, False
         request.priority = BEFORE_ALL
         request.expires_s = math.inf
         self._waiting.add(request)

@@ -2,7 +2,8 @@
 
 Order: priority (which ages, so that nobody waits for ever), then the tenant that
 has least in the cache for its weight, then age. Whoever does not fit may be passed
-by others that do, ``MOST_PASSES`` times; then nobody enters before it.
+by others that do, ``MOST_PASSES`` times; then nobody enters before it, but for those
+who take what is kept for tenants of whom nothing runs.
 """
 
 from collections.abc import Iterator, Mapping
@@ -48,7 +49,29 @@ class Waiting:
         ``held`` says how many cells each running tenant has for its weight. The
         list ends with the first request that may not be passed any more.
         """
-        ordered = sorted(
+        ordered = self._ordered(held, now_s=now_s)
+        overdue = next(
+            (each for each in self._requests.values() if each.passed >= MOST_PASSES),
+            None,
+        )
+        return [overdue] if overdue is not None else ordered[:MOST_TRIED]
+
+    def newcomers(self, held: Mapping[str, float], *, now_s: float) -> list[Request]:
+        """Return the first of each tenant of whom nothing runs, in order.
+
+        They may take what is kept for them though others have waited longer: those
+        could not have taken it.
+        """
+        ordered = self._ordered(held, now_s=now_s)
+        first = {each.tenant: each for each in reversed(ordered)}
+        return [
+            each
+            for each in ordered
+            if each.tenant not in held and first[each.tenant] is each
+        ]
+
+    def _ordered(self, held: Mapping[str, float], *, now_s: float) -> list[Request]:
+        return sorted(
             self._requests.values(),
             key=lambda each: (
                 each.priority - int((now_s - each.since_s) / AGE_S),
@@ -56,8 +79,3 @@ class Waiting:
                 each.since_s,
             ),
         )
-        overdue = next(
-            (each for each in self._requests.values() if each.passed >= MOST_PASSES),
-            None,
-        )
-        return [overdue] if overdue is not None else ordered[:MOST_TRIED]

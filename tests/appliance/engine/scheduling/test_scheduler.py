@@ -413,6 +413,34 @@ def test_who_comes_alone_does_not_wait_for_the_many_of_another() -> None:
     assert bench.order.index("alone") == 2
 
 
+def test_the_many_do_not_keep_others_out_by_having_waited_long() -> None:
+    bench = Bench(sequences=2, queued=30, spare=1)
+    for number in range(25):
+        bench.run(f"many{number}", answer=30, max_tokens=40, tenant="many")
+    bench.step()
+    for number in range(20):
+        # Older by more steps of priority, and passed more often than anybody may be.
+        now_s = 100.0 + number
+        bench.prepare(f"alone{number}", answer=1, tenant="alone", now_s=now_s)
+        bench.scheduler.start(f"alone{number}")
+        bench.step(now_s=now_s)
+        assert bench.scheduler.counts().running == 3, number
+        while f"alone{number}" not in bench.ends:
+            bench.step(now_s=now_s)
+
+
+def test_what_is_kept_for_others_is_given_to_so_many_at_once_only() -> None:
+    bench = Bench(sequences=2, queued=30, spare=1)
+    for number in range(4):
+        bench.run(f"many{number}", answer=30, max_tokens=40, tenant="many")
+    bench.step()
+    for name in ("one", "two"):
+        bench.run(name, answer=9, tenant=name)
+    bench.step()
+    assert bench.scheduler.counts().running == 3
+    assert bench.scheduler.counts().waiting == 3
+
+
 def test_the_lower_number_goes_first_and_waiting_makes_up_for_it() -> None:
     bench = Bench(sequences=1, queued=8)
     bench.run("runs", answer=15)
