@@ -140,6 +140,7 @@ def run_retention(host: OpenHost) -> Pruned:
 
 def _batches(host: OpenHost, kept: Kept, *, now: dt.datetime) -> Iterator[int]:
     """Let go of one kind of thing; yield how many went in each batch."""
+    last = -1
     while True:
         with host.change() as connection:
             order = _order(connection, kept, now=now)
@@ -147,12 +148,15 @@ def _batches(host: OpenHost, kept: Kept, *, now: dt.datetime) -> Iterator[int]:
                 return
             # What a page held is overwritten, not only forgotten.
             connection.exec_driver_sql("PRAGMA secure_delete = ON")
-            gone = prune_batch(connection, order, log=host.log, keys=host.keys, now=now)
+            gone = prune_batch(
+                connection, order, log=host.log, keys=host.keys, now=now, after=last
+            )
         if not gone:
             return
+        last = gone[-1][1]
         if kept is Kept.BODY:
             carry_out(host)
-        yield gone
+        yield sum(last - first + 1 for first, last in gone)
 
 
 def compact(host: OpenHost) -> int:

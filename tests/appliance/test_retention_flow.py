@@ -340,6 +340,16 @@ def test_texts_whose_pruning_is_on_record_go_with_the_next_call(
     assert kept(home) == set()
 
 
+def test_a_hold_on_what_is_of_no_call_keeps_no_texts(
+    home: Path, run: Run, keys: Keys, texts: set[tuple[str, str]]
+) -> None:
+    install(run, home, keys, Retention(presets=("pci",), bodies_days=30), days=900)
+    host = later(home, 40)
+    place_hold(host, Wanted(event="llm.refused"), reason="a claim")
+    assert run_retention(host).bodies == len(texts)
+    host.database.dispose()
+
+
 @pytest.mark.parametrize("held", [{"team": "claims"}, {"event": "llm.response"}])
 def test_a_hold_on_any_record_of_a_call_keeps_its_texts(
     home: Path,

@@ -45,9 +45,10 @@ def fill(ledger: Ledger) -> None:
 def prune(ledger: Ledger, **limits: int) -> int:
     """Let one batch go at ``LATER``."""
     with ledger.engine.begin() as connection:
-        return prune_batch(
+        gone = prune_batch(
             connection, order(), log=ledger.log, keys=ledger.keys, now=LATER, **limits
         )
+    return sum(last - first + 1 for first, last in gone)
 
 
 def hold(ledger: Ledger, **held: Any) -> Hold:

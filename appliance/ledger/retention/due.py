@@ -10,8 +10,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, cast, func, or_, select
-from sqlalchemy.orm import aliased
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Function,
+    Text,
+    and_,
+    cast,
+    func,
+    or_,
+    select,
+)
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from appliance.db.tables import OpenRequestRow, PruneRangeRow, RecordRow
 from appliance.ledger.records.catalogue import PRUNABLE, Event
@@ -48,7 +58,11 @@ def find_due(connection: Connection, kept: Kept, before: dt.datetime) -> Due:
     ).one()
     held = {
         hold.number: connection.execute(
-            select(func.count()).where(_is_old(kept, before), _is_kept(kept, [hold]))
+            select(func.count()).where(
+                RecordRow.event.in_(_PRUNABLE),
+                _is_old(kept, before),
+                _is_kept(kept, [hold]),
+            )
         ).scalar_one()
         for hold in holds
     }
@@ -56,10 +70,16 @@ def find_due(connection: Connection, kept: Kept, before: dt.datetime) -> Due:
 
 
 def is_due(
-    kept: Kept, before: dt.datetime, holds: Sequence[Hold]
+    kept: Kept, before: dt.datetime, holds: Sequence[Hold], *, in_order: bool = False
 ) -> ColumnElement[bool]:
-    """Return what is true of the rows that may go."""
-    return and_(_is_old(kept, before), ~_is_kept(kept, holds))
+    """Return what is true of the rows that may go.
+
+    ``in_order`` has the database look at rows by their numbers: whoever wants the
+    first of many should not have all of them looked for.
+    """
+    event = _unindexed(RecordRow.event) if in_order else RecordRow.event
+    called = event.in_(_PRUNABLE)
+    return and_(called, _is_old(kept, before), ~_is_kept(kept, holds))
 
 
 def oldest_call(connection: Connection) -> str | None:
@@ -77,7 +97,7 @@ def oldest_call(connection: Connection) -> str | None:
 
 
 def _is_old(kept: Kept, before: dt.datetime) -> ColumnElement[bool]:
-    """Return what is true of a record whose time is over, as that of its call is."""
+    """Return what is true of a call's record whose time is over, as its call's is."""
     moment = timestamp(before)
     other = aliased(RecordRow)
     stays = other.ts >= moment
@@ -88,7 +108,6 @@ def _is_old(kept: Kept, before: dt.datetime) -> ColumnElement[bool]:
     )
     ended = RecordRow.request_id.not_in(select(OpenRequestRow.request_id))
     old = and_(
-        RecordRow.event.in_(_PRUNABLE),
         RecordRow.ts < moment,
         RecordRow.bytes_.is_not(None),
         or_(RecordRow.request_id.is_(None), ended & ~keeping.exists()),
@@ -100,7 +119,8 @@ def _is_kept(kept: Kept, holds: Sequence[Hold]) -> ColumnElement[bool]:
     """Return what is true of a row that a hold keeps, or of its call for its texts."""
     if kept is Kept.RECORD or not holds:
         return is_held(holds)
-    calls = select(RecordRow.request_id).where(is_held(holds)).correlate(None)
+    held = (is_held(holds), RecordRow.request_id.is_not(None))
+    calls = select(RecordRow.request_id).where(*held).correlate(None)
     return func.coalesce(RecordRow.request_id, "").in_(calls)
 
 
@@ -121,8 +141,18 @@ def _keeps_text(row: type[RecordRow]) -> ColumnElement[bool]:
         select(erasing.seq)
         .where(
             erasing.request_id == row.request_id,
-            erasing.event == str(Event.BODY_ERASED),
+            _unindexed(erasing.event) == str(Event.BODY_ERASED),
         )
         .exists()
     )
     return (func.coalesce(captured, "") == "full") & ~pruned & ~erased
+
+
+def _unindexed(
+    column: ColumnElement[str] | InstrumentedAttribute[str],
+) -> Function[str]:
+    """Return a column that never is NULL as what no index is of.
+
+    Source: SQLite, "The SQLite Query Optimizer Overview", section 1.
+    """
+    return func.coalesce(column, "")

@@ -62,10 +62,11 @@ def prune_batch(
     log: LogIdentity,
     keys: LedgerKeys,
     now: dt.datetime,
+    after: int = -1,
     most: int = BATCH,
     most_ranges: int = MAX_RANGES,
-) -> int:
-    """Let the oldest go that are due; return of how many records, 0 if none are due.
+) -> tuple[tuple[int, int], ...]:
+    """Let the first go that are due after a number; return their ranges, or none.
 
     ``connection`` MUST be in an IMMEDIATE transaction, and nothing has gone until
     the caller has committed it.
@@ -75,16 +76,16 @@ def prune_batch(
     """
     # 1. Which.
     holds = open_holds(connection)
-    chosen = select(RecordRow.seq).where(is_due(order.kept, order.before, holds))
+    due = is_due(order.kept, order.before, holds, in_order=True)
+    chosen = select(RecordRow.seq).where(RecordRow.seq > after, due)
     chosen = chosen.order_by(RecordRow.seq).limit(most)
-    ranges = ranges_of(connection.execute(chosen).scalars())[:most_ranges]
+    ranges = tuple(ranges_of(connection.execute(chosen).scalars())[:most_ranges])
     if not ranges:
-        return 0
+        return ()
     # 2. and 3. It is on record.
     record_ranges(connection, order, ranges, log=log, keys=keys, now=now)
-    went = sum(last - first + 1 for first, last in ranges)
     if order.kept is Kept.BODY:
-        return went
+        return ranges
     # 4. The bytes go.
     gone = update(RecordRow).values(bytes_=None)
     gone = gone.where(
@@ -92,7 +93,7 @@ def prune_batch(
     )
     for first, last in ranges:
         connection.execute(gone, {"range_first": first, "range_last": last})
-    return went
+    return ranges
 
 
 def record_ranges(

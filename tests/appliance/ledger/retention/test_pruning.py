@@ -45,7 +45,7 @@ def test_nothing_goes_whose_time_is_not_over(ledger: Ledger) -> None:
             keys=ledger.keys,
             now=LATER,
         )
-    assert (early, gone(ledger), said(ledger, "log.pruned")) == (0, [], [])
+    assert (early, gone(ledger), said(ledger, "log.pruned")) == ((), [], [])
 
 
 def test_a_halted_ledger_lets_nothing_go(ledger: Ledger) -> None:
@@ -136,6 +136,12 @@ def test_batches_are_bounded_in_records_and_in_ranges(ledger: Ledger) -> None:
     assert len(said(ledger, "log.pruned")) == 5
     with ledger.engine.connect() as connection:
         assert fsck(connection, log=ledger.log).pruned == 7
+
+
+def test_a_batch_begins_after_the_last(ledger: Ledger) -> None:
+    fill(ledger)
+    assert prune(ledger, after=3) == 2
+    assert gone(ledger) == [4, 5]
 
 
 def test_what_is_due_is_counted_as_it_goes(ledger: Ledger) -> None:
