@@ -22,6 +22,9 @@ from appliance.ledger.retention.holds import Held, Hold, lift, list_holds, place
 from bundleformat.approval import Act, Ask
 from bundleformat.errors import ConflictError, MissingError, UsageError
 
+_DAY = dt.timedelta(days=1)
+_DAY_CHARACTERS = len("2026-11-27")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
@@ -147,7 +150,7 @@ def _held(connection: Connection, wanted: Wanted, *, now: dt.datetime) -> Held:
         raise UsageError(
             "there is no such event", where="--event", actual=ascii(wanted.event)
         )
-    if wanted.end is not None and wanted.end[:10] >= f"{now:%Y-%m-%d}":
+    if wanted.end is not None and _is_to_come(wanted.end, now=now):
         raise UsageError(
             "a hold that ends in the future would end now",
             where="--to",
@@ -170,6 +173,17 @@ def _held(connection: Connection, wanted: Wanted, *, now: dt.datetime) -> Held:
         model=wanted.model,
         request_id=wanted.request_id,
     )
+
+
+def _is_to_come(text: str, *, now: dt.datetime) -> bool:
+    """Return whether a day or moment is not over; anything else is not to come."""
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=dt.UTC)
+    return moment + (_DAY if len(text) == _DAY_CHARACTERS else dt.timedelta()) > now
 
 
 def _check_name(option: str, text: str | None) -> None:

@@ -159,34 +159,40 @@ def _batches(host: OpenHost, kept: Kept, *, now: dt.datetime) -> Iterator[int]:
         yield sum(last - first + 1 for first, last in gone)
 
 
-def compact(host: OpenHost) -> int:
-    """Give the room of what went back to the disk; return how many bytes it is.
+def run_alone(host: OpenHost) -> tuple[Pruned, int]:
+    """Do as ``run_retention`` while no server works, then give the room to the disk.
 
-    Until then it stays in the file: a row that has become short frees no page.
+    Until then it stays in the file: a row that has become short frees no page. Returns
+    what went, and how many bytes the disk got back.
 
     Raises:
-        HostNotReadyError: A server works with the database.
+        HostNotReadyError: A server works with the database; nothing went.
         StorageFaultError: The disk refused; it needs room for a second copy.
+        RefusalError, AuditUnavailableError: As ``run_retention``.
     """
-    problem = "a server works with this database: stop it first"
-    with host.hold_serve_lock(problem):
-        before = _size(host.home.database)
+    with host.hold_serve_lock("a server works with this database: stop it first"):
+        done = run_retention(host)
+        return done, _shrink(host)
+
+
+def _shrink(host: OpenHost) -> int:
+    before = _size(host.home.database)
+    host.database.dispose()
+    connection = host.database.raw_connection()
+    try:
+        connection.cursor().execute("VACUUM")
+        connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.Error as error:
+        raise StorageFaultError(
+            "the database cannot be made smaller",
+            where=str(host.home.database),
+            actual=str(error),
+            hint="It needs room for a second copy of itself. What was due has gone.",
+        ) from error
+    finally:
+        connection.close()
         host.database.dispose()
-        connection = host.database.raw_connection()
-        try:
-            connection.cursor().execute("VACUUM")
-            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except sqlite3.Error as error:
-            raise StorageFaultError(
-                "the database cannot be made smaller",
-                where=str(host.home.database),
-                actual=str(error),
-                hint="It needs room for a second copy of itself; nothing was changed.",
-            ) from error
-        finally:
-            connection.close()
-            host.database.dispose()
-        return max(0, before - _size(host.home.database))
+    return max(0, before - _size(host.home.database))
 
 
 def _size(path: Path) -> int:

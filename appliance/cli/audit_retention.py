@@ -11,8 +11,8 @@ from appliance.clock import rfc3339
 from appliance.retention_flow import (
     Part,
     Plan,
-    compact,
     plan_retention,
+    run_alone,
     run_retention,
 )
 
@@ -60,19 +60,23 @@ def run(
             f"{' and '.join(due)}. They cannot be brought back. Go on?",
             yes=yes,
         )
-    done = run_retention(opened)
+    given_back = 0
+    if compacting:
+        done, given_back = run_alone(opened)
+    else:
+        done = run_retention(opened)
     value: dict[str, Any] = {
         "records": done.records,
         "bodies": done.bodies,
         "batches": done.batches,
     }
     if compacting:
-        value["given_back_bytes"] = compact(opened)
+        value["given_back_bytes"] = given_back
     lines = [f"pruned {done.records} records and {done.bodies} texts, on record"]
     if not done.batches:
         lines = ["nothing is due"]
     if compacting:
-        lines.append(f"gave {value['given_back_bytes']:,} bytes back to the disk")
+        lines.append(f"gave {given_back:,} bytes back to the disk")
     show(value, tuple(lines), as_json=as_json)
     if done.records and not compacting:
         note("their room stays in the file; --compact gives it back to the disk")

@@ -1,11 +1,13 @@
 """Holds: an operator places one at once, and it takes two people to lift it."""
 
+import datetime as dt
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from appliance.clock import SystemClock
 from appliance.host import OpenHost
 from bundleformat.approval import Act
 from tests.support.kept_bodies import Archive, filled, keep_call
@@ -117,6 +119,17 @@ def test_nothing_is_erased_that_a_hold_keeps(
     # Another team's call is not in it.
     other = archive.approved(*ERASE, "r-legal")
     assert archive.run(*ERASE, "r-legal", "--approval", other)[0] == 0
+
+
+def test_a_range_ends_with_a_number_or_with_a_time_that_is_over(
+    archive: Archive,
+) -> None:
+    yesterday = (SystemClock().now() - dt.timedelta(days=1)).date().isoformat()
+    assert archive.run(*PLACE, "--to", "3")[1]["keeps"] == {"last": "3"}
+    # Everything there is was recorded later.
+    assert archive.run(*PLACE, "--to", yesterday)[1]["code"] == "missing"
+    now = SystemClock().now().isoformat()
+    assert archive.run(*PLACE, "--to", now)[0] == 0
 
 
 def test_a_hold_is_on_record_and_ends_by_two_people(archive: Archive) -> None:
