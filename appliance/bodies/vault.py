@@ -13,6 +13,7 @@ import datetime as dt
 import os
 import secrets
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -41,6 +42,9 @@ FORMAT = 1
 
 BUSY_TIMEOUT_S = 10.0
 """How long one waits for another process's transaction. Unit: seconds."""
+
+EMPTYING_TRIES = 2_000
+"""How often it is tried within that time to empty the log of the file."""
 
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON")
 
@@ -257,11 +261,24 @@ class Vault:
         return max(0, gone)
 
     def _empty_log(self) -> None:
-        """Have every overwritten page in the file, and nothing in the log beside it."""
+        """Have every overwritten page in the file, and nothing in the log beside it.
+
+        SQLite gives up at once where whoever writes to the file copies pages out of
+        the log just then, and waits in long naps for a writer that is never away for
+        long. So it is asked often instead.
+        """
         with self._faults():
-            busy, *_ = self._connection.execute(
-                "PRAGMA wal_checkpoint(TRUNCATE)"
-            ).fetchone()
+            self._connection.execute("PRAGMA busy_timeout=0")
+            for _ in range(EMPTYING_TRIES):
+                busy, *_ = self._connection.execute(
+                    "PRAGMA wal_checkpoint(TRUNCATE)"
+                ).fetchone()
+                if not busy:
+                    break
+                time.sleep(BUSY_TIMEOUT_S / EMPTYING_TRIES)
+            self._connection.execute(
+                f"PRAGMA busy_timeout={int(1000 * BUSY_TIMEOUT_S)}"
+            )
         if busy:
             raise StorageFaultError(
                 "what was destroyed is still in the log of the file, which is in use",

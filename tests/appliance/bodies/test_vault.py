@@ -4,6 +4,8 @@ import asyncio
 import datetime as dt
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -196,6 +198,33 @@ def test_what_is_destroyed_is_gone_with_its_key_and_noted_once_it_is(
     assert vault.destroy(["r-1"], mark=replace(mark, seq=8)) == 0
     assert list(vault.names()) == [("r-2", "request")]
     assert vault.destroyed_up_to() == replace(mark, seq=8)
+
+
+HOLD_THE_CHECKPOINT_LOCK = """
+import fcntl, sys, time
+with open(sys.argv[1], "r+b") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX, 1, 121)
+    print("held", flush=True)
+    time.sleep(0.2)
+"""
+"""Another process that copies the log just then. Source: SQLite, "WAL-mode File
+Format", section 2.2: WAL_CKPT_LOCK."""
+
+
+def test_what_is_destroyed_while_another_process_copies_the_log_is_gone_as_well(
+    tmp_path: Path, vault: Vault
+) -> None:
+    vault.put([BODY], now=NOVEMBER)
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLD_THE_CHECKPOINT_LOCK, tmp_path / "bodies.db-shm"],
+        stdout=subprocess.PIPE,
+    )
+    assert other.stdout is not None
+    assert other.stdout.readline() == b"held\n"
+    assert vault.destroy(["r-1"], mark=Mark(seq=1, leaf=bytes(32))) == 1
+    assert (tmp_path / "bodies.db-wal").stat().st_size < 10_000
+    assert other.wait() == 0
+    other.stdout.close()
 
 
 def test_a_keeper_says_when_the_file_cannot_be_written_and_goes_on_when_it_can(
