@@ -92,7 +92,8 @@ def ask_to_erase(
     Returns the ask, and how many requests it is about.
 
     Raises:
-        MissingError, BodyNotKeptError, BodyErasedError: There is nothing to erase.
+        MissingError, BodyNotKeptError, BodyErasedError, BodyPrunedError: There is
+            nothing to erase.
         ConflictError: A request is still being answered, or something is at ``out``.
         HeldError: A hold keeps one of them.
         LimitExceededError: Too many requests for one approval.
@@ -129,7 +130,8 @@ def erase_bodies(
         SignatureError, MalformedError: It is no approval that this host trusts.
         UnsuitableApprovalError, ExpiredError, UsedApprovalError: It does not allow
             this.
-        MissingError, BodyNotKeptError, BodyErasedError: There is nothing to erase.
+        MissingError, BodyNotKeptError, BodyErasedError, BodyPrunedError: There is
+            nothing to erase.
         ConflictError: A request is still being answered.
         HeldError: A hold keeps one of them.
         LimitExceededError: Too many requests for one approval.

@@ -15,7 +15,12 @@ from sqlalchemy import Connection, select
 from appliance.account import account_fields
 from appliance.bodies.vault import Mark, Part, Vault
 from appliance.db.tables import RecordRow
-from appliance.errors import BodyErasedError, BodyLostError, BodyNotKeptError
+from appliance.errors import (
+    BodyErasedError,
+    BodyLostError,
+    BodyNotKeptError,
+    BodyPrunedError,
+)
 from appliance.host import OpenHost
 from appliance.ledger.log.captured import (
     CapturedCall,
@@ -116,12 +121,19 @@ def check_kept(call: CapturedCall | None, *, where: str) -> CapturedCall:
         MissingError: No such request was ever accepted.
         BodyNotKeptError: Less was captured of it.
         BodyErasedError: They were erased.
+        BodyPrunedError: They were pruned.
     """
     if call is None:
         raise MissingError(
             "no accepted request of that id is on record",
             where=where,
             hint="Find it with: sallyport audit search --event llm.request",
+        )
+    if call.destroyed_by == Event.LOG_PRUNED:
+        raise BodyPrunedError(
+            "the bodies of this request went when their time was over",
+            where=where,
+            hint="See: sallyport audit search --event log.pruned",
         )
     if call.destroyed_by:
         raise BodyErasedError(

@@ -65,7 +65,8 @@ def ask_to_read(
     Without ``part`` it is every part that was kept.
 
     Raises:
-        MissingError, BodyNotKeptError, BodyErasedError: There is nothing to read.
+        MissingError, BodyNotKeptError, BodyErasedError, BodyPrunedError: There is
+            nothing to read.
         UsageError, ConflictError, AuditUnavailableError, StorageFaultError: As
             ``write_ask``.
     """
@@ -98,7 +99,8 @@ def read_bodies(
     Without ``part`` it is every part that the approval names.
 
     Raises:
-        MissingError, BodyNotKeptError, BodyErasedError: There is nothing to read.
+        MissingError, BodyNotKeptError, BodyErasedError, BodyPrunedError: There is
+            nothing to read.
         SignatureError, MalformedError, LimitExceededError: It is no approval that
             this host trusts.
         UnsuitableApprovalError, ExpiredError, UsedApprovalError: It does not allow

@@ -13,6 +13,7 @@
     ├── UsedApprovalError           an approval by which it was done already
     ├── BodyNotKeptError            a prompt or answer that was never kept
     ├── BodyErasedError             a prompt or answer that was erased
+    ├── BodyPrunedError             a prompt or answer whose time was over
     ├── RetentionConflictError      two texts that cannot both be kept to
     ├── HeldError                   a hold keeps what was to go
     └── RequestRefusedError         this request, as written, will not be served
@@ -417,6 +418,13 @@ class BodyErasedError(RefusalError):
     """The text was erased; a record says when, by whom and on which basis."""
 
     code = "body-erased"
+    http_status = 404
+
+
+class BodyPrunedError(RefusalError):
+    """The text went when its time was over; a record says by whose order."""
+
+    code = "body-pruned"
     http_status = 404
 
 

@@ -12,10 +12,12 @@ from sqlalchemy import event
 
 from appliance.admin_flow import install_site
 from appliance.body_flow import opened_vault
+from appliance.body_read_flow import ask_to_read
 from appliance.cli import main
 from appliance.clock import SystemClock
 from appliance.commission_flow import initialise_trust
 from appliance.compose import open_host
+from appliance.errors import BodyPrunedError
 from appliance.hold_flow import Wanted, place_hold
 from appliance.home import Home
 from appliance.host import OpenHost
@@ -289,6 +291,21 @@ def test_texts_of_which_nobody_says_a_word_stay_and_so_do_their_records(
     assert records(home, "bytes IS NULL") == 240
 
 
+def refused_as_pruned(host: OpenHost, request_id: str) -> None:
+    """Nobody is even asked for leave to read what went; that somebody wanted to is."""
+    out = host.home.root.parent / "ask.json"
+    with pytest.raises(BodyPrunedError):
+        ask_to_read(
+            host,
+            request_id,
+            out,
+            part=None,
+            reason="a look",
+            life=dt.timedelta(days=1),
+        )
+    assert not out.exists()
+
+
 def test_texts_go_before_their_records_each_on_record(
     home: Path, run: Run, keys: Keys, texts: set[tuple[str, str]]
 ) -> None:
@@ -306,7 +323,9 @@ def test_texts_go_before_their_records_each_on_record(
     assert kept(home) == set() != texts
     assert records(home, "bytes IS NULL AND request_id LIKE 'text-%'") == 0
     host = later(home, 400)
+    refused_as_pruned(host, "text-a")
     assert run_retention(host).records == 124
+    refused_as_pruned(host, "text-a")
     host.database.dispose()
     assert records(home, "bytes IS NULL AND request_id LIKE 'text-%'") == 4
 

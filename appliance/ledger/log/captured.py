@@ -48,7 +48,7 @@ class CapturedCall:
 
     Attributes:
         request_id: Its id.
-        team: Whose it is.
+        team: Whose it is, or "" if its records were pruned; the same of what follows.
         key_id: The API key it came with.
         ts: When it was accepted.
         level: What was captured of it.
@@ -72,7 +72,8 @@ def read_captured(
 ) -> CapturedCall | None:
     """Return what is on record of a request's bodies; None of one that never began.
 
-    With ``size``, one that began later counts as never begun.
+    With ``size``, one that began later counts as never begun. Of one whose records
+    were pruned nothing is known but that.
     """
     rows = connection.execute(
         select(RecordRow.seq, RecordRow.event, RecordRow.bytes_)
@@ -84,8 +85,10 @@ def read_captured(
     for seq, event, data in rows:
         if event in DESTROYING:
             destroyed_by = event
-        if event not in PARTS or data is None:
+        if event not in PARTS:
             continue
+        if data is None:
+            return _pruned(request_id)
         said = json.loads(data)
         if event == Event.LLM_REQUEST and (size is None or seq < size):
             opened = said
@@ -110,6 +113,19 @@ def read_captured(
         kept=kept,
         ended=connection.execute(still_open).first() is None,
         destroyed_by=destroyed_by,
+    )
+
+
+def _pruned(request_id: str) -> CapturedCall:
+    """Return a request of which the texts went first, and then the records."""
+    return CapturedCall(
+        request_id=request_id,
+        team="",
+        key_id="",
+        ts="",
+        level="",
+        ended=True,
+        destroyed_by=str(Event.LOG_PRUNED),
     )
 
 
