@@ -48,7 +48,7 @@ migrations: $(VENV)/.dev ## Do the migrations build exactly the tables of the co
 	$(BIN)/python -m pytest -q tests/appliance/db
 
 test: $(VENV)/.dev ## The test suite
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-slow: $(VENV)/.dev ## The tests that take minutes
 	$(BIN)/python -m pytest -m slow
