@@ -1,6 +1,6 @@
 # Every command of this project; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format lint types contracts migrations bench wheel clean
+.PHONY: help demo test test-slow check format lint types contracts migrations bench wheel clean demo-model test-train
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -48,10 +48,24 @@ migrations: $(VENV)/.dev ## Do the migrations build exactly the tables of the co
 	$(BIN)/python -m pytest -q tests/appliance/db
 
 test: $(VENV)/.dev ## The test suite
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not train"
 
 test-slow: $(VENV)/.dev ## The tests that take minutes
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not train"
+
+$(VENV)/.train: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[train]"
+	@touch $@
+
+test-train: $(VENV)/.train ## The tests that need PyTorch
+	$(BIN)/python -m pytest -m train
+
+# One thread; each slice ends with all on disk that the next one needs.
+demo-model: $(VENV)/.train ## Train the demo model again from its text, and ask it everything
+	@while :; do $(BIN)/python -m bundler.demo.model train build/demo-model; \
+		status=$$?; [ $$status = 75 ] || break; done; exit $$status
+	$(BIN)/python -m bundler.demo.model export build/demo-model
+	$(BIN)/python -m bundler.demo.model ask build/demo-model
 
 $(VENV)/.bench: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]"

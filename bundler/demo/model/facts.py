@@ -99,9 +99,9 @@ def read_lines(name: str) -> tuple[str, ...]:
     return tuple(line for line in lines if line and not line.startswith("#"))
 
 
-def read_unseen() -> tuple[tuple[str, str], ...]:
+def read_unseen(name: str = "unseen.txt") -> tuple[tuple[str, str], ...]:
     """Return questions that nothing is trained on, with the key of their answer."""
-    pairs = (line.partition(": ") for line in read_lines("unseen.txt"))
+    pairs = (line.partition(": ") for line in read_lines(name))
     return tuple((question, key) for key, _, question in pairs)
 
 
