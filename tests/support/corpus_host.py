@@ -23,7 +23,7 @@ from tests.support.publisher import NOW
 
 DATABASE = "sallyport.db"
 
-LEDGER = frozenset({"record", "checkpoint"})
+LEDGER = frozenset({"record", "subtree", "checkpoint"})
 """The tables that grow whenever anything is recorded."""
 
 SETTINGS = "[engine]\nthreads = 1\ncontext_tokens = 64\ncells = 256\nsequences = 1\n"

@@ -36,7 +36,12 @@ def slow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random-weight model that answers without end, some hundred tokens a second."""
     path = tmp_path_factory.mktemp("models") / "slow.gguf"
     model = TinyModel(
-        architecture="qwen2", layers=6, embedding=256, heads=8, feed_forward=1024
+        architecture="qwen2",
+        layers=6,
+        embedding=256,
+        heads=8,
+        feed_forward=1024,
+        context=2_048,
     )
     return write_model(path, model)
 

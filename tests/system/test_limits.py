@@ -15,8 +15,8 @@ from tests.support.real_host import RealHost, commission, serving
 SETTINGS = """\
 [engine]
 threads = 1
-context_tokens = 512
-cells = 4096
+context_tokens = 2048
+cells = 8192
 sequences = 4
 queued_requests = 12
 
@@ -109,7 +109,7 @@ def test_a_deadline_is_504_and_the_client_does_not_ask_again(host: RealHost) -> 
         ask(
             client,
             model="slow",
-            max_tokens=480,
+            max_tokens=1_900,
             extra_headers={"X-Request-Timeout": "0.5"},
         )
     assert (caught.value.status_code, caught.value.code) == (504, "request_timeout")
@@ -126,7 +126,7 @@ def test_a_stream_whose_time_is_over_ends_with_an_error(host: RealHost) -> None:
         stream = ask(
             client,
             model="slow",
-            max_tokens=480,
+            max_tokens=1_900,
             stream=True,
             extra_headers={"X-Request-Timeout": "1"},
         )
