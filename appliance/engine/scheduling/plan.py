@@ -1,5 +1,8 @@
 """What the next batch holds: answers first, then prompts, then guesses.
 
+A short prompt of a tenant of whom nothing is being written goes before all of that,
+in every other step at most.
+
 A prompt that begins like one that is being computed waits for it and takes its
 cells over: sixteen callers with one system prompt compute it once. Guesses of
 answers fill a batch only where no prompt waits and they make all answers faster.
@@ -21,6 +24,9 @@ from appliance.engine.scheduling.speculation import (
     Lookup,
     worthwhile,
 )
+
+SHORT_TOKENS = 256
+"""The longest rest of a prompt that may have a step for itself. Unit: tokens."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +64,8 @@ class Planner:
         self._limits = limits
         self._pace = pace
         self._round_robin = RoundRobin()
+        self._went_first = False
+        """Whether the last step was a newcomer's alone."""
 
     def plan(self, running: Sequence[Request]) -> Batch:
         """Return the next batch; it is empty only if nobody runs."""
@@ -65,6 +73,10 @@ class Planner:
         prompts = [each for each in running if not each.answering]
         leapt = self._leap(prompts) if self._shares else 0
         leading = self._leading(prompts) if self._shares else prompts
+        first = () if self._went_first else _newcomers(leading, answers)
+        self._went_first = bool(first)
+        if first:
+            return self._alone(first, leapt=leapt)
         given = self._round_robin.divide(
             [_demand(each) for each in leading],
             room=self._pace.room(rows=len(answers)) if leading else 0,
@@ -84,6 +96,19 @@ class Planner:
             prompt_tokens=sum(given.values()),
             leapt=leapt,
         )
+
+    def _alone(self, first: Sequence[Request], *, leapt: int) -> Batch:
+        """Return a step of these prompts, as long as one may be while nobody waits."""
+        room = self._pace.room(rows=0)
+        slices = []
+        for request in first:
+            count = min(request.pending, room)
+            room -= count
+            if count:
+                slices.append(_prompt(request, count))
+        slices.sort(key=lambda part: part.sequence)
+        tokens = sum(len(part.tokens) for part in slices)
+        return Batch(slices=tuple(slices), answers=0, prompt_tokens=tokens, leapt=leapt)
 
     def learn(self, batch: Batch, *, took_s: float) -> None:
         """Learn from a batch that has been decoded."""
@@ -141,6 +166,24 @@ class Planner:
             step_s=self._pace.answers_s(rows),
             longer_s=self._pace.answers_s(rows + drafts),
         )
+
+
+def _newcomers(
+    prompts: Sequence[Request], answers: Sequence[Request]
+) -> tuple[Request, ...]:
+    """Return the short prompts of tenants of whom no answer is being written.
+
+    While others' are, such a prompt has a step for itself, and never two on end: who
+    asks now and then does not wait as long as those who ask all the time.
+    """
+    writing = {each.tenant for each in answers}
+    if not writing:
+        return ()
+    return tuple(
+        each
+        for each in prompts
+        if each.tenant not in writing and each.pending <= SHORT_TOKENS
+    )
 
 
 def _lookup(request: Request) -> Lookup:

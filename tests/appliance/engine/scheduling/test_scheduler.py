@@ -441,6 +441,30 @@ def test_what_is_kept_for_others_is_given_to_so_many_at_once_only() -> None:
     assert bench.scheduler.counts().waiting == 3
 
 
+def test_a_short_prompt_of_a_newcomer_has_every_other_step_for_itself() -> None:
+    bench = Bench(sequences=4, queued=8, spare=1, batch_tokens=32)
+    bench.run("writes", answer=20, tenant="many")
+    bench.step()
+    written = len(bench.texts["writes"])
+    bench.run("short", prompt=40, answer=2, tenant="alone")
+    bench.step()
+    assert len(bench.texts["writes"]) == written
+    assert bench.scheduler.counts().done.tokens_prefilled == 3 + 32
+    bench.step()
+    assert len(bench.texts["writes"]) == written + 1
+    assert "short" in bench.texts
+
+
+def test_a_prompt_of_a_team_that_is_being_answered_waits_for_its_share() -> None:
+    bench = Bench(sequences=4, queued=8, spare=1)
+    bench.run("writes", answer=20, tenant="many")
+    bench.step()
+    written = len(bench.texts["writes"])
+    bench.run("also", prompt=40, answer=2, tenant="many")
+    bench.step()
+    assert len(bench.texts["writes"]) == written + 1
+
+
 def test_the_lower_number_goes_first_and_waiting_makes_up_for_it() -> None:
     bench = Bench(sequences=1, queued=8)
     bench.run("runs", answer=15)
