@@ -27,7 +27,7 @@ from appliance.host import OpenHost, tool_name
 from appliance.ledger.exports.bodies_file import Fetch
 from appliance.ledger.exports.export import Derive, Export, Wishes, export
 from appliance.ledger.exports.out_folder import check_place, partial_folder, write_new
-from appliance.ledger.exports.places import place_from, place_to, proof_wishes
+from appliance.ledger.exports.places import places_between, proof_wishes
 from appliance.ledger.exports.redaction import Redaction
 from appliance.ledger.exports.selection import Selection
 from appliance.ledger.log.consistency import consistency_file, held_checkpoint
@@ -290,14 +290,7 @@ def find_selection(connection: Connection, asked: Asked) -> Selection:
             actual=ascii(asked.event),
             hint="Events are named as in the last lines of verify.py: llm.request.",
         )
-    first = None if asked.start is None else place_from(connection, asked.start)
-    last = None if asked.end is None else place_to(connection, asked.end)
-    if first is not None and last is not None and first > last:
-        raise UsageError(
-            "the range ends before it begins",
-            where="--from, --to",
-            actual=f"{first} to {last}",
-        )
+    first, last = places_between(connection, asked.start, asked.end)
     return Selection(
         first=first,
         last=last,

@@ -15,7 +15,7 @@ from appliance.account import account_fields
 from appliance.approval_flow import Wish, check_leave, read_leave, write_ask
 from appliance.db.tables import RecordRow
 from appliance.host import OpenHost, tool_name
-from appliance.ledger.exports.places import place_from, place_to
+from appliance.ledger.exports.places import places_between
 from appliance.ledger.records.catalogue import Event
 from appliance.ledger.records.fields import TOKEN
 from appliance.ledger.retention.holds import Held, Hold, lift, list_holds, place
@@ -157,14 +157,7 @@ def _held(connection: Connection, wanted: Wanted, *, now: dt.datetime) -> Held:
             hint="Leave --to out: what is still to come is held as well, until the "
             "hold is lifted.",
         )
-    first = None if wanted.start is None else place_from(connection, wanted.start)
-    last = None if wanted.end is None else place_to(connection, wanted.end)
-    if first is not None and last is not None and first > last:
-        raise UsageError(
-            "the range ends before it begins",
-            where="--from, --to",
-            actual=f"{first} to {last}",
-        )
+    first, last = places_between(connection, wanted.start, wanted.end)
     return Held(
         first=first,
         last=last,

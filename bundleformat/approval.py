@@ -18,7 +18,7 @@ from typing import Any, Final
 from securesystemslib.signer import Signer
 
 from bundleformat import strictjson
-from bundleformat.ledger_release import MAX_REASON_CHARACTERS, ORIGIN
+from bundleformat.ledger_release import ORIGIN
 from bundleformat.limits import Limits
 from bundleformat.moments import format_moment, parse_moment
 from bundleformat.statement import Statement
@@ -190,7 +190,7 @@ def parse(
     """
     payload, signed_by = _STATEMENT.open(envelope, keys=keys, limits=limits)
     fields = _STATEMENT.fields(payload, _FIELDS, "payload")
-    _check_format(fields["format"], _STATEMENT, "payload.")
+    _STATEMENT.check_format(fields["format"], "payload.format", expected=FORMAT)
     issued = _STATEMENT.text(fields["issued"], "payload.issued")
     approval = Approval(
         ask=_read_ask(fields["ask"], _STATEMENT, "payload.ask."),
@@ -218,7 +218,7 @@ def _ask_value(ask: Ask) -> dict[str, Any]:
 
 def _read_ask(value: Any, form: Statement, at: str) -> Ask:  # noqa: ANN401 - JSON
     fields = form.fields(value, _ASK_FIELDS, at.rstrip("."))
-    _check_format(fields["format"], form, at)
+    form.check_format(fields["format"], f"{at}format", expected=FORMAT)
     text = {name: form.text(fields[name], f"{at}{name}") for name in _TEXTS}
     if text["act"] not in list(Act):
         raise form.malformed(f"{at}act", f"one of {', '.join(Act)}")
@@ -245,11 +245,6 @@ def _read_values(value: object, form: Statement, place: str) -> dict[str, str]:
     return {name: form.text(text, f"{place}.{name}") for name, text in value.items()}
 
 
-def _check_format(value: object, form: Statement, at: str) -> None:
-    if value != FORMAT or isinstance(value, bool):
-        raise form.malformed(f"{at}format", str(FORMAT))
-
-
 def _check(ask: Ask, form: Statement, at: str) -> None:
     for name, (pattern, expected) in _FORMS.items():
         if not pattern.fullmatch(getattr(ask, name)):
@@ -262,14 +257,6 @@ def _check(ask: Ask, form: Statement, at: str) -> None:
             raise form.malformed(
                 f"{at}{place}", f"at most {MAX_VALUES} names and printable ASCII"
             )
-    reason = ask.reason
-    if (
-        not reason.isprintable()
-        or reason != reason.strip()
-        or not 1 <= len(reason) <= MAX_REASON_CHARACTERS
-    ):
-        raise form.malformed(
-            f"{at}reason", f"one line of 1 to {MAX_REASON_CHARACTERS} characters"
-        )
+    form.check_reason(ask.reason, f"{at}reason")
     if not ask.asked < ask.expires:
         raise form.malformed(f"{at}expires", "a time after it was asked")

@@ -28,9 +28,6 @@ FORMAT = 1
 MAX_HALT = 2**31 - 1
 """Highest number of a halt."""
 
-MAX_REASON_CHARACTERS = 200
-"""Longest reason. Unit: characters."""
-
 ORIGIN = re.compile(r"[!-*,-~]{1,200}")
 """The name of a ledger: printable ASCII without spaces and plus signs."""
 
@@ -122,8 +119,7 @@ def parse(
 
 def _read_payload(value: Any) -> LedgerRelease:  # noqa: ANN401 - JSON
     fields = _STATEMENT.fields(value, _FIELDS, "payload")
-    if fields["format"] != FORMAT or isinstance(fields["format"], bool):
-        raise _STATEMENT.malformed("payload.format", str(FORMAT))
+    _STATEMENT.check_format(fields["format"], "payload.format", expected=FORMAT)
     if type(fields["halt"]) is not int:
         raise _STATEMENT.malformed("payload.halt", "a number")
     text = {
@@ -151,12 +147,4 @@ def _check(release: LedgerRelease) -> None:
         raise _STATEMENT.malformed(
             "payload.halted", "the time of the halt, with six digits of a second"
         )
-    reason = release.reason
-    if (
-        not reason.isprintable()
-        or reason != reason.strip()
-        or not 1 <= len(reason) <= MAX_REASON_CHARACTERS
-    ):
-        raise _STATEMENT.malformed(
-            "payload.reason", f"one line of 1 to {MAX_REASON_CHARACTERS} characters"
-        )
+    _STATEMENT.check_reason(release.reason, "payload.reason")

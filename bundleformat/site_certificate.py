@@ -122,8 +122,7 @@ def _read_payload(value: Any) -> SiteCertificate:  # noqa: ANN401 - JSON
     named = isinstance(value, dict) and "retention" in value
     names = _FIELDS | ({"retention"} if named else set())
     fields = _STATEMENT.fields(value, names, "payload")
-    if fields["format"] != FORMAT or isinstance(fields["format"], bool):
-        raise _STATEMENT.malformed("payload.format", str(FORMAT))
+    _STATEMENT.check_format(fields["format"], "payload.format", expected=FORMAT)
     listed = fields["jurisdictions"]
     if not isinstance(listed, list):
         raise _STATEMENT.malformed("payload.jurisdictions", "a list")

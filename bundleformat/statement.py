@@ -29,6 +29,9 @@ MAX_SIGNATURES = 8
 _KEYID_DIGITS = frozenset("0123456789abcdef")
 _KEYID_LENGTH = 128
 
+MAX_REASON_CHARACTERS = 200
+"""Longest reason. Unit: characters."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Statement:
@@ -105,6 +108,30 @@ class Statement:
         if not isinstance(value, str):
             raise self.malformed(place, "text")
         return value
+
+    def check_format(self, value: object, place: str, *, expected: int) -> None:
+        """Check that a payload's format is the one that is known.
+
+        Raises:
+            MalformedError: It is another.
+        """
+        if value != expected or isinstance(value, bool):
+            raise self.malformed(place, str(expected))
+
+    def check_reason(self, reason: str, place: str) -> None:
+        """Check that a reason is one line that people can be shown as it is.
+
+        Raises:
+            MalformedError: It is not.
+        """
+        if (
+            not reason.isprintable()
+            or reason != reason.strip()
+            or not 1 <= len(reason) <= MAX_REASON_CHARACTERS
+        ):
+            raise self.malformed(
+                place, f"one line of 1 to {MAX_REASON_CHARACTERS} characters"
+            )
 
     def malformed(self, place: str, expected: str) -> MalformedError:
         """Return the error about what is wrong at ``place``."""

@@ -48,9 +48,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Keys]:
 def archive(
     tmp_path: Path, made: tuple[Path, Keys], capsys: pytest.CaptureFixture[str]
 ) -> Archive:
-    home, keys = made
-    shutil.copytree(home, tmp_path / "home")
-    return Archive(home=tmp_path / "home", keys=keys, capture=capsys)
+    return Archive.copied(made, tmp_path, capsys)
 
 
 def erased(archive: Archive, *chosen: str) -> tuple[int, dict[str, Any]]:

@@ -1,7 +1,6 @@
 """Prompts and answers in an export: what refuses them, and what proves them."""
 
 import json
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -46,11 +45,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Keys]:
 def archive(
     tmp_path: Path, made: tuple[Path, Keys], capsys: pytest.CaptureFixture[str]
 ) -> Archive:
-    home, keys = made
-    shutil.copytree(home, tmp_path / "home")
     public = open_export.create_key(tmp_path / "auditor.key")
     (tmp_path / "auditor.pub").write_text(public + "\n")
-    return Archive(home=tmp_path / "home", keys=keys, capture=capsys)
+    return Archive.copied(made, tmp_path, capsys)
 
 
 def full(archive: Archive, *more: str) -> tuple[str, ...]:

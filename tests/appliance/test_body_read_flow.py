@@ -2,7 +2,6 @@
 
 import datetime as dt
 import json
-import shutil
 import sqlite3
 import stat
 from pathlib import Path
@@ -49,9 +48,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Keys]:
 def archive(
     tmp_path: Path, made: tuple[Path, Keys], capsys: pytest.CaptureFixture[str]
 ) -> Archive:
-    home, keys = made
-    shutil.copytree(home, tmp_path / "home")
-    return Archive(home=tmp_path / "home", keys=keys, capture=capsys)
+    return Archive.copied(made, tmp_path, capsys)
 
 
 def refused(archive: Archive, *arguments: str, code: str, status: int = 3) -> Any:

@@ -1,7 +1,6 @@
 """Holds: an operator places one at once, and it takes two people to lift it."""
 
 import datetime as dt
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +31,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Keys]:
 def archive(
     tmp_path: Path, made: tuple[Path, Keys], capsys: pytest.CaptureFixture[str]
 ) -> Archive:
-    home, keys = made
-    shutil.copytree(home, tmp_path / "home")
-    return Archive(home=tmp_path / "home", keys=keys, capture=capsys)
+    return Archive.copied(made, tmp_path, capsys)
 
 
 @pytest.mark.parametrize(

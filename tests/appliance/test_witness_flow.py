@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from appliance.errors import HostNotReadyError, KeyChainError
 from appliance.ledger.exports import verifier
-from appliance.ledger.exports.export import Wishes, export
+from appliance.ledger.exports.export import Wishes
 from appliance.ledger.exports.selection import Selection
 from appliance.ledger.log.consistency import held_checkpoint
 from appliance.ledger.log.cosigned import import_cosignature
@@ -44,7 +44,6 @@ from bundleformat.errors import (
 from tests.support.forgery import Thief, copy_with, records_of, resign
 from tests.support.ledgers import (
     NOW,
-    TOOL,
     FixedClock,
     Ledger,
     ledger_in,
@@ -65,15 +64,8 @@ def _export(
             held_checkpoint(connection, path.read_bytes(), where=str(path))
             for path in since
         )
-    return export(
-        ledger.engine,
-        folder,
-        log=ledger.log,
-        keys=ledger.keys,
-        now=NOW,
-        tool=TOOL,
-        wishes=Wishes(selection=selection or Selection(), since=held),
-    ).folder
+    wishes = Wishes(selection=selection or Selection(), since=held)
+    return ledger.export(folder, wishes)
 
 
 def _sign(ledger: Ledger, folder: Path, key: Path) -> Cosigned:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,6 +40,18 @@ class Archive:
     home: Path
     keys: Keys
     capture: pytest.CaptureFixture[str]
+
+    @classmethod
+    def copied(
+        cls,
+        made: tuple[Path, Keys],
+        folder: Path,
+        capture: pytest.CaptureFixture[str],
+    ) -> "Archive":
+        """Return a copy below ``folder`` of a host that ``filled`` made."""
+        home, keys = made
+        shutil.copytree(home, folder / "home")
+        return cls(home=folder / "home", keys=keys, capture=capture)
 
     def run(self, *arguments: str) -> tuple[int, dict[str, Any]]:
         """Run a command with --json; return its status, and its value or its error."""

@@ -44,6 +44,26 @@ def place_to(connection: Connection, text: str) -> int:
     return _found(last_before(connection, end), text)
 
 
+def places_between(
+    connection: Connection, start: str | None, end: str | None
+) -> tuple[int | None, int | None]:
+    """Return the numbers of the first and last record of a range; None is open.
+
+    Raises:
+        UsageError: One is no number, day or moment, or the range ends before it begins.
+        MissingError: There is no such record.
+    """
+    first = None if start is None else place_from(connection, start)
+    last = None if end is None else place_to(connection, end)
+    if first is not None and last is not None and first > last:
+        raise UsageError(
+            "the range ends before it begins",
+            where="--from, --to",
+            actual=f"{first} to {last}",
+        )
+    return first, last
+
+
 def proof_wishes(connection: Connection, what: str, *, log: LogIdentity) -> Wishes:
     """Return what proves a call: by a record's number, a request's id or a receipt.
 

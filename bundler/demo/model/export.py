@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import gguf
-import numpy as np
 
 from bundler.demo.model.chat import TEMPLATE, TURN_END
+from bundler.demo.model.gguf_file import finish
 from bundler.demo.model.network import Shape
 
 KINDS = {
@@ -43,17 +43,7 @@ def write_gguf(
     writer.add_file_type(file_type)
     _add_sizes(writer, shape)
     _add_tokenizer(writer, json.loads(tokenizer.read_text("utf-8")))
-    for name, tensor in tensors.items():
-        array = np.ascontiguousarray(tensor, dtype=np.float32)
-        if array.ndim == 1:
-            writer.add_tensor(name, array)
-        else:
-            rows = gguf.quants.quantize(array, quantised)
-            writer.add_tensor(name, rows, raw_dtype=quantised)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer, tensors, quantised=quantised)
 
 
 def _add_sizes(writer: Any, shape: Shape) -> None:

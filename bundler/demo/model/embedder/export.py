@@ -10,9 +10,9 @@ import numpy as np
 
 from bundler.demo.model.embedder.network import Shape
 from bundler.demo.model.embedder.pieces import CONTROL
+from bundler.demo.model.gguf_file import finish
 
 NAME = "Sallyport demo embedder"
-Q8_0 = gguf.GGMLQuantizationType.Q8_0
 
 
 def write_gguf(
@@ -35,17 +35,12 @@ def write_gguf(
     writer.add_causal_attention(value=False)
     writer.add_pooling_type(gguf.PoolingType.MEAN)
     _add_pieces(writer, vocabulary)
-    for name, tensor in tensors.items():
-        array = np.ascontiguousarray(tensor, dtype=np.float32)
-        if array.ndim == 1 or name.startswith(("position_embd", "token_types")):
-            writer.add_tensor(name, array)
-        else:
-            rows = gguf.quants.quantize(array, Q8_0)
-            writer.add_tensor(name, rows, raw_dtype=Q8_0)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(
+        writer,
+        tensors,
+        quantised=gguf.GGMLQuantizationType.Q8_0,
+        whole=("position_embd", "token_types"),
+    )
 
 
 def _add_pieces(writer: Any, vocabulary: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import event
 
 from appliance.ledger.exports import verifier
-from appliance.ledger.exports.export import Export, Wishes, export
+from appliance.ledger.exports.export import Wishes
 from appliance.ledger.exports.places import place_from, place_to, proof_wishes
 from appliance.ledger.exports.receipt_header import parse_receipt, receipt_text
 from appliance.ledger.exports.selection import Selection
@@ -31,20 +31,7 @@ from bundleformat.errors import (
     UsageError,
 )
 from tests.support.forgery import Thief, copy_with, records_of, resign, sign_manifest
-from tests.support.ledgers import NOW, TOOL, Ledger, refusal, request, response
-
-
-def _export(ledger: Ledger, folder: Path, wishes: Wishes) -> Path:
-    made: Export = export(
-        ledger.engine,
-        folder,
-        log=ledger.log,
-        keys=ledger.keys,
-        now=NOW,
-        tool=TOOL,
-        wishes=wishes,
-    )
-    return made.folder
+from tests.support.ledgers import Ledger, refusal, request, response
 
 
 def _status(ledger: Ledger, folder: Path, *held: "Path | verifier.Head") -> int:
@@ -89,8 +76,8 @@ def test_a_range_is_whole_and_everything_else_is_a_hash(
     busy: Ledger, tmp_path: Path, first: int, length: int
 ) -> None:
     last = first + length - 1
-    folder = _export(
-        busy, tmp_path / "out", Wishes(selection=Selection(first=first, last=last))
+    folder = busy.export(
+        tmp_path / "out", Wishes(selection=Selection(first=first, last=last))
     )
     assert _status(busy, folder) == verifier.OK
     assert set(_seqs(folder)) == {*range(first, min(last, 32) + 1), *ROTATIONS}
@@ -108,7 +95,7 @@ def test_a_filter_lists_every_other_record_of_its_range_by_its_hash(
     busy: Ledger, tmp_path: Path
 ) -> None:
     selection = Selection(first=4, last=28, event="llm.request", team="legal")
-    folder = _export(busy, tmp_path / "out", Wishes(selection=selection))
+    folder = busy.export(tmp_path / "out", Wishes(selection=selection))
     assert _status(busy, folder) == verifier.OK
     said = [json.loads(record) for record in records_of(folder)]
     # That nothing else was asked for, nobody can check: the verdict says so.
@@ -139,20 +126,20 @@ def test_a_filter_lists_every_other_record_of_its_range_by_its_hash(
 def test_a_model_brings_its_requests_and_how_they_ended(
     busy: Ledger, tmp_path: Path
 ) -> None:
-    folder = _export(busy, tmp_path / "a", Wishes(selection=Selection(model="demo")))
+    folder = busy.export(tmp_path / "a", Wishes(selection=Selection(model="demo")))
     assert _status(busy, folder) == verifier.OK
     events = [json.loads(record)["event"] for record in records_of(folder)]
     assert (events.count("llm.request"), events.count("llm.response")) == (8, 8)
     nothing = Wishes(selection=Selection(model="another"))
-    other = _export(busy, tmp_path / "b", nothing)
+    other = busy.export(tmp_path / "b", nothing)
     assert _status(busy, other) == verifier.OK
     assert set(_seqs(other)) == ROTATIONS
 
 
 def test_what_was_asked_for_is_on_record(busy: Ledger, tmp_path: Path) -> None:
     selection = Selection(first=3, event="llm.request", model="a b")
-    _export(busy, tmp_path / "out", Wishes(selection=selection))
-    whole = _export(busy, tmp_path / "whole", Wishes())
+    busy.export(tmp_path / "out", Wishes(selection=selection))
+    whole = busy.export(tmp_path / "whole", Wishes())
     said = json.loads(records_of(whole)[32])["selection"]
     assert (said["first"], said["event"]) == ("3", "llm.request")
     assert said["model"].startswith("sha256:")
@@ -171,7 +158,7 @@ def test_a_record_or_a_hash_that_is_taken_out_is_a_gap(
     busy: Ledger, tmp_path: Path
 ) -> None:
     selection = Selection(first=4, last=9)
-    folder = _export(busy, tmp_path / "out", Wishes(selection=selection))
+    folder = busy.export(tmp_path / "out", Wishes(selection=selection))
     for number in range(len(_seqs(folder))):
         records = records_of(folder)
         del records[number]
@@ -189,7 +176,7 @@ def test_a_record_or_a_hash_that_is_taken_out_is_a_gap(
 def test_a_record_hidden_behind_its_hash_without_the_key_is_caught(
     busy: Ledger, tmp_path: Path
 ) -> None:
-    whole = _export(busy, tmp_path / "whole", Wishes())
+    whole = busy.export(tmp_path / "whole", Wishes())
     with busy.engine.connect() as connection:
         leaf = connection.exec_driver_sql(
             "SELECT leaf FROM record WHERE seq = 7"
@@ -206,7 +193,7 @@ def test_a_whole_export_that_hides_a_record_is_a_gap_even_if_signed(
     busy: Ledger, tmp_path: Path
 ) -> None:
     selection = Selection(last=40, event="llm.request")
-    folder = _export(busy, tmp_path / "out", Wishes(selection=selection))
+    folder = busy.export(tmp_path / "out", Wishes(selection=selection))
     manifest = json.loads((folder / "manifest.json").read_bytes())
     del manifest["only"]
     sign_manifest(folder, manifest, ledger=busy)
@@ -229,7 +216,7 @@ def test_a_whole_export_that_hides_a_record_is_a_gap_even_if_signed(
 def test_a_line_that_is_no_hash_is_caught_even_if_signed(
     busy: Ledger, tmp_path: Path, line: bytes
 ) -> None:
-    folder = _export(busy, tmp_path / "o", Wishes(selection=Selection(first=9)))
+    folder = busy.export(tmp_path / "o", Wishes(selection=Selection(first=9)))
     lines = (folder / "hashes.txt").read_bytes().splitlines(keepends=True)
     root = lines[0].split()[2]
     lines[0] = line.replace(b"{}", root)
@@ -243,11 +230,11 @@ def test_no_byte_of_a_filtered_export_can_change_unnoticed(
     busy: Ledger, tmp_path: Path
 ) -> None:
     selection = Selection(first=5, event="llm.request", team="sales")
-    old = _export(busy, tmp_path / "old", Wishes()) / "checkpoint.txt"
+    old = busy.export(tmp_path / "old", Wishes()) / "checkpoint.txt"
     with busy.engine.connect() as connection:
         held = held_checkpoint(connection, old.read_bytes(), where="old")
     wishes = Wishes(selection=selection, since=(held,))
-    folder = _export(busy, tmp_path / "out", wishes)
+    folder = busy.export(tmp_path / "out", wishes)
     unnoticed = []
     for path in sorted(folder.rglob("*.*")):
         whole = path.read_bytes()
@@ -272,14 +259,14 @@ def place_of(path: Path) -> int:
 def test_a_held_checkpoint_is_compared_with_a_partial_export_that_was_made_for_it(
     busy: Ledger, tmp_path: Path
 ) -> None:
-    old = _export(busy, tmp_path / "old", Wishes()) / "checkpoint.txt"
+    old = busy.export(tmp_path / "old", Wishes()) / "checkpoint.txt"
     busy.append([refusal() for _ in range(5)])
     with busy.engine.connect() as connection:
         held = held_checkpoint(connection, old.read_bytes(), where="old")
     narrow = Selection(first=2, last=3)
-    without = _export(busy, tmp_path / "without", Wishes(selection=narrow))
+    without = busy.export(tmp_path / "without", Wishes(selection=narrow))
     assert _status(busy, without, old) == verifier.UNCHECKED
-    made = _export(busy, tmp_path / "with", Wishes(selection=narrow, since=(held,)))
+    made = busy.export(tmp_path / "with", Wishes(selection=narrow, since=(held,)))
     assert _status(busy, made, old) == verifier.OK
     proof = (made / "consistency" / "33-40.txt").read_bytes()
     note = (made / "checkpoint.txt").read_bytes()
@@ -299,7 +286,7 @@ def test_a_held_checkpoint_is_compared_with_a_partial_export_that_was_made_for_i
 def test_a_checkpoint_of_another_history_is_refused_by_the_host(
     busy: Ledger, tmp_path: Path
 ) -> None:
-    old = _export(busy, tmp_path / "old", Wishes())
+    old = busy.export(tmp_path / "old", Wishes())
     other = copy_with(old, [*records_of(old)[:-2], b"{}", b"{}"], to=tmp_path / "x")
     resign(other, ledger=busy)
     longer = copy_with(old, [*records_of(old), b"{}"], to=tmp_path / "longer")
@@ -322,10 +309,10 @@ def test_a_checkpoint_of_another_history_is_refused_by_the_host(
 def test_a_consistency_proof_that_does_not_fit_is_refused(
     busy: Ledger, tmp_path: Path
 ) -> None:
-    old = _export(busy, tmp_path / "old", Wishes()) / "checkpoint.txt"
+    old = busy.export(tmp_path / "old", Wishes()) / "checkpoint.txt"
     with busy.engine.connect() as connection:
         held = held_checkpoint(connection, old.read_bytes(), where="old")
-    made = _export(busy, tmp_path / "new", Wishes(since=(held,)))
+    made = busy.export(tmp_path / "new", Wishes(since=(held,)))
     proof = (made / "consistency" / "33-34.txt").read_bytes()
     note = (made / "checkpoint.txt").read_bytes()
     wrong = Checkpoint(origin=held.origin, size=33, root=bytes(32))
@@ -359,7 +346,7 @@ def test_a_call_is_proven_to_whoever_made_it(
     }[named_by]
     with ledger.engine.connect() as connection:
         wishes = proof_wishes(connection, what, log=ledger.log)
-    folder = _export(ledger, tmp_path / "out", wishes)
+    folder = ledger.export(tmp_path / "out", wishes)
     assert _status(ledger, folder) == verifier.OK
     assert _seqs(folder) == [opened.seq, ended.seq]
     assert len((folder / "hashes.txt").read_text().splitlines()) < 20
@@ -368,7 +355,7 @@ def test_a_call_is_proven_to_whoever_made_it(
         size, _, source = _told(ended)
         lie = (size, bytes(32), source)
         assert _status(ledger, folder, lie) == verifier.INCONSISTENT
-    whole = _export(ledger, tmp_path / "whole", Wishes())
+    whole = ledger.export(tmp_path / "whole", Wishes())
     for receipt in (opened, ended):
         assert _status(ledger, whole, _told(receipt)) == verifier.OK
 
@@ -378,7 +365,7 @@ def test_a_history_that_a_caller_was_not_told_of_is_caught_by_the_receipt(
 ) -> None:
     opened = ledger.append([request("mine")])[0]
     ledger.append([response("mine", parent=opened.seq)])
-    whole = _export(ledger, tmp_path / "whole", Wishes())
+    whole = ledger.export(tmp_path / "whole", Wishes())
     records = records_of(whole)
     records[1] = records[1].replace(b'"claims"', b'"others"')
     forged = copy_with(whole, records, to=tmp_path / "forged")
@@ -445,7 +432,7 @@ def test_a_hash_that_says_no_sound_number_of_leaves_is_caught(
     busy: Ledger, tmp_path: Path, count: str
 ) -> None:
     wishes = Wishes(selection=Selection(first=31, last=31))
-    folder = _export(busy, tmp_path / "out", wishes)
+    folder = busy.export(tmp_path / "out", wishes)
     path = folder / "hashes.txt"
     place, _, rest = path.read_text().split(" ", 2)
     path.write_text(f"{place} {count} {rest}", "utf-8")
@@ -481,7 +468,7 @@ def test_a_part_costs_the_same_of_a_longer_ledger(
         for wishes in (part, call):
             rows_read.clear()
             folder = tmp_path / f"{number}-{len(taken)}"
-            _export(ledger, folder, wishes)
+            ledger.export(folder, wishes)
             taken.append(rows_read["steps"])
             assert verifier.verify(folder, key=ledger.log.vkey).status == verifier.OK
         steps.append(taken)

@@ -12,26 +12,14 @@ import pytest
 from sqlalchemy import text
 
 from appliance.ledger.exports import verifier
-from appliance.ledger.exports.export import Wishes, export
+from appliance.ledger.exports.export import Wishes
 from appliance.ledger.exports.places import proof_wishes
 from appliance.ledger.exports.selection import Selection
 from appliance.ledger.tree.merkle import leaf_hash
 from bundleformat.errors import DigestMismatchError
 from tests.support.forgery import records_of, resign, sign_manifest
-from tests.support.ledgers import NOW, TOOL, Ledger
+from tests.support.ledgers import Ledger
 from tests.support.retention import fill, hold, prune
-
-
-def write(ledger: Ledger, folder: Path, wishes: Wishes | None = None) -> Path:
-    return export(
-        ledger.engine,
-        folder,
-        log=ledger.log,
-        keys=ledger.keys,
-        now=NOW,
-        tool=TOOL,
-        wishes=wishes,
-    ).folder
 
 
 def verdict(ledger: Ledger, folder: Path, *held: Path) -> verifier.Verdict:
@@ -78,7 +66,7 @@ def test_a_record_hidden_as_if_it_was_pruned_is_caught(
     ledger: Ledger, tmp_path: Path
 ) -> None:
     fill(ledger)
-    folder = write(ledger, tmp_path / "out")
+    folder = ledger.export(tmp_path / "out")
     hide(folder, 3, ledger=ledger)
     assert verdict(ledger, folder).status == verifier.GAP
 
@@ -87,7 +75,7 @@ def test_so_is_one_beside_records_that_were(ledger: Ledger, tmp_path: Path) -> N
     fill(ledger)
     hold(ledger, team="others")
     prune(ledger)
-    folder = write(ledger, tmp_path / "out")
+    folder = ledger.export(tmp_path / "out")
     for place in (3, 6):
         copy = Path(shutil.copytree(folder, tmp_path / f"hidden-{place}"))
         hide(copy, place, ledger=ledger)
@@ -140,7 +128,7 @@ def _forged(
     name: str = "forged",
 ) -> Path:
     """An export in which record 3 is hidden, and record 1 or 5 is a ``log.pruned``."""
-    folder = write(ledger, tmp_path / name)
+    folder = ledger.export(tmp_path / name)
     place = 1 if early else 4
     genesis = json.loads(records_of(folder)[0])
     records = []
@@ -169,7 +157,7 @@ def test_an_export_of_a_ledger_that_was_pruned_around_the_triggers_is_refused(
         connection.execute(text("UPDATE record SET bytes = NULL WHERE seq = 2"))
         connection.exec_driver_sql(sql)
     with pytest.raises(DigestMismatchError) as caught:
-        write(ledger, tmp_path / "out")
+        ledger.export(tmp_path / "out")
     assert caught.value.where == "record 2"
     assert not (tmp_path / "out").exists()
 
@@ -178,9 +166,9 @@ def test_what_was_pruned_is_a_hash_and_everything_verifies(
     ledger: Ledger, tmp_path: Path
 ) -> None:
     fill(ledger)
-    whole = write(ledger, tmp_path / "whole")
+    whole = ledger.export(tmp_path / "whole")
     prune(ledger)
-    folder = write(ledger, tmp_path / "out")
+    folder = ledger.export(tmp_path / "out")
     found = verdict(ledger, folder, whole / "checkpoint.txt")
     assert found.status == verifier.OK
     assert (found.size, found.records) == (11, 6)
@@ -203,7 +191,7 @@ def test_a_part_says_of_what_it_asked_for_that_it_was_pruned(
         "team": Wishes(selection=Selection(team="others")),
         "range": Wishes(selection=Selection(first=2, last=3)),
     }.items():
-        folder = write(ledger, tmp_path / name, wished)
+        folder = ledger.export(tmp_path / name, wished)
         found = verdict(ledger, folder)
         assert found.status == verifier.OK
         assert any("pruned" in gap for gap in found.not_proved), name

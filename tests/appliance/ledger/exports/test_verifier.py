@@ -12,10 +12,9 @@ import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from appliance.ledger.exports import verifier
-from appliance.ledger.exports.export import export
 from appliance.ledger.tree.note import VerifierKey
 from tests.support.forgery import Thief, copy_with, records_of, resign, sign_manifest
-from tests.support.ledgers import NOW, TOOL, Ledger, request, response
+from tests.support.ledgers import Ledger, request, response
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,15 +52,7 @@ def evidence(ledger: Ledger, tmp_path: Path) -> Evidence:
     made = []
     for name in ("first", "second"):
         folder = tmp_path / name
-        export(
-            ledger.engine,
-            folder,
-            log=ledger.log,
-            keys=ledger.keys,
-            now=NOW,
-            tool=TOOL,
-        )
-        made.append(folder)
+        made.append(ledger.export(folder))
         ledger.append([request(name)])
     program = shutil.copy(made[1] / "verify.py", tmp_path / "trusted.py")
     held = shutil.copy(made[0] / "checkpoint.txt", tmp_path / "held.txt")
@@ -387,7 +378,7 @@ def chained(evidence: Evidence, tmp_path: Path) -> Path:
         evidence.ledger.append([request(f"epoch{number}")])
     folder = tmp_path / "chained"
     ledger = evidence.ledger
-    export(ledger.engine, folder, log=ledger.log, keys=ledger.keys, now=NOW, tool=TOOL)
+    ledger.export(folder)
     return folder
 
 
