@@ -64,9 +64,7 @@ class Selection:
         return {name: text for name, text in named.items() if text is not None}
 
     def takes(self, call: CapturedCall) -> bool:
-        """Return whether it is about this request."""
-        if self.request_ids:
-            return call.request_id in self.request_ids
+        """Return whether it is about this request, where it names no requests."""
         return (
             self.key_id in (None, call.key_id)
             and self.team in (None, call.team)

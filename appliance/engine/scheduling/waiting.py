@@ -62,13 +62,11 @@ class Waiting:
         They may take what is kept for them though others have waited longer: those
         could not have taken it.
         """
-        ordered = self._ordered(held, now_s=now_s)
-        first = {each.tenant: each for each in reversed(ordered)}
-        return [
-            each
-            for each in ordered
-            if each.tenant not in held and first[each.tenant] is each
-        ]
+        first: dict[str, Request] = {}
+        for each in self._ordered(held, now_s=now_s):
+            if each.tenant not in held:
+                first.setdefault(each.tenant, each)
+        return list(first.values())
 
     def _ordered(self, held: Mapping[str, float], *, now_s: float) -> list[Request]:
         return sorted(
