@@ -13,7 +13,7 @@ def plot_growth(
     path: Path, sizes: Sequence[int], taken: Mapping[str, Sequence[float]]
 ) -> None:
     """Write the plot of ``taken``, in seconds for each of ``sizes``, to ``path``."""
-    figure, axes = plt.subplots(figsize=(7, 4))
+    figure, axes = plt.subplots(figsize=(8, 4))
     for name, values in taken.items():
         axes.plot(sizes, [1000 * each for each in values], "o-", label=name)
     axes.set_xscale("log")
@@ -21,7 +21,7 @@ def plot_growth(
     axes.set_xlabel("records in the ledger")
     axes.set_ylabel("milliseconds")
     axes.grid(visible=True, alpha=0.3)
-    axes.legend()
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     figure.tight_layout()
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path, dpi=120)
