@@ -229,6 +229,7 @@ class Stats(Frame, frozen=True, kw_only=True, tag=True):
     tokens_drafted: int = 0
     drafts_kept: int = 0
     preemptions: int = 0
+    interruptions: int = 0
 
 
 Order = Load | Prepare | PrepareInputs | Start | Cancel | UseThreads | AskStats

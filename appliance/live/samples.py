@@ -36,4 +36,5 @@ async def _work(engine: EngineSupervisor) -> Work | None:
         prompt_tokens=stats.tokens_prefilled + stats.tokens_reused,
         reused_tokens=stats.tokens_reused,
         preemptions=stats.preemptions,
+        interruptions=stats.interruptions,
     )

@@ -21,6 +21,7 @@ class Work:
         prompt_tokens: Tokens of prompts that were looked up in what is kept.
         reused_tokens: Those of them that need not be computed.
         preemptions: Requests that had to be put back.
+        interruptions: Batches that were given up for a newcomer.
     """
 
     running: int
@@ -30,6 +31,7 @@ class Work:
     prompt_tokens: int
     reused_tokens: int
     preemptions: int
+    interruptions: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,6 +79,9 @@ class EngineCollector(Collector):
         queries = _counter("prefix_cache_queries", "Prompt tokens looked up.")
         hits = _counter("prefix_cache_hits", "Prompt tokens not computed.")
         preemptions = _counter("num_preemptions", "Requests that were put back.")
+        interruptions = _counter(
+            "num_interruptions", "Batches that were given up for a newcomer."
+        )
         for each in self.samples:
             work = each.work
             if work is None:
@@ -88,7 +93,9 @@ class EngineCollector(Collector):
             queries.add_metric(labels, work.prompt_tokens)
             hits.add_metric(labels, work.reused_tokens)
             preemptions.add_metric(labels, work.preemptions)
-        yield from (running, waiting, usage, queries, hits, preemptions)
+            interruptions.add_metric(labels, work.interruptions)
+        yield from (running, waiting, usage, queries, hits)
+        yield from (preemptions, interruptions)
 
 
 def _gauge(name: str, words: str) -> GaugeMetricFamily:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import count
 
 from appliance.engine.port import Sampling
-from appliance.engine.scheduling.decoder import Slice
+from appliance.engine.scheduling.decoder import Slice, Undone
 
 END = 0
 
@@ -44,6 +44,8 @@ class FakeDecoder:
         self.restored = 0
         self.full_next = 0
         """Batches from now on that claim a full cache, against all reservations."""
+        self.interrupted = False
+        """Whether the next batch comes to nothing."""
         self._numbers = count()
 
     @property
@@ -108,10 +110,16 @@ class FakeDecoder:
         self.restored += 1
         return True
 
-    def decode(self, slices: Sequence[Slice]) -> Sequence[Sequence[int]] | None:
+    def interrupt(self) -> None:
+        self.interrupted = True
+
+    def decode(self, slices: Sequence[Slice]) -> Sequence[Sequence[int]] | Undone:
+        interrupted, self.interrupted = self.interrupted, False
+        if interrupted:
+            return Undone.INTERRUPTED
         if self.full_next:
             self.full_next -= 1
-            return None
+            return Undone.NO_CELLS
         self.batches.append(tuple(slices))
         new = sum(len(part.tokens) for part in slices)
         assert 0 < new <= self.batch_tokens

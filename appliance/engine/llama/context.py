@@ -18,17 +18,19 @@ import llama_cpp.llama_cpp as native
 
 from appliance.engine.llama.batch import Batch
 from appliance.engine.llama.footprint import is_exact, memory_of, open_context
+from appliance.engine.llama.interruption import Interruption
 from appliance.engine.llama.model import Model
 from appliance.engine.llama.parameters import Parameters
 from appliance.engine.llama.sampler import Sampler
 from appliance.engine.planning.memory import Memory
 from appliance.engine.port import Sampling
 from appliance.engine.scheduling.admission import Limits
-from appliance.engine.scheduling.decoder import Slice
+from appliance.engine.scheduling.decoder import Slice, Undone
 from appliance.errors import EngineUnavailableError
 
 _OK = 0
 _NO_CELLS = 1
+_INTERRUPTED = 2
 
 
 class Context:
@@ -51,6 +53,7 @@ class Context:
         self._outputs_max = parameters.outputs
         self._samplers: dict[int, Sampler] = {}
         self._batch = Batch(parameters.batch_tokens)
+        self._interruption = Interruption(self._handle)
         self._copied: set[int] = set()
         """Sequences whose cells llama.cpp will copy when it decodes the next batch."""
 
@@ -141,8 +144,17 @@ class Context:
         )
         return bool(read)
 
-    def decode(self, slices: Sequence[Slice]) -> Sequence[Sequence[int]] | None:
-        """Run one batch and sample; None when the cache had no cells left.
+    def interrupt(self) -> None:
+        """End the batch that is being decoded, from another thread.
+
+        A sliding window or a recurrent state cannot be cut back to what it was, so
+        there nothing happens.
+        """
+        if self.shares:
+            self._interruption.set()
+
+    def decode(self, slices: Sequence[Slice]) -> Sequence[Sequence[int]] | Undone:
+        """Run one batch and sample; ``Undone`` if the cache is as it was before.
 
         Raises:
             EngineUnavailableError: The batch is above a cap, or llama.cpp failed;
@@ -152,9 +164,15 @@ class Context:
             raise EngineUnavailableError("a batch asks for more outputs than allowed")
         ends = self._batch.fill(slices)
         answer = native.llama_decode(self._handle, self._batch.native)
+        self._interruption.clear()
         self._copied.clear()
         if answer == _NO_CELLS:
-            return None
+            return Undone.NO_CELLS
+        if answer == _INTERRUPTED:
+            # Parts of the batch that were done stay in the cache.
+            for part in slices:
+                self.cut(part.sequence, tokens=part.position)
+            return Undone.INTERRUPTED
         if answer != _OK:
             raise EngineUnavailableError("llama_decode failed", actual=str(answer))
         return [

@@ -13,6 +13,16 @@ LOG_LINE_BYTES = 300
 
 _LEVEL_ERROR = 4
 
+_INTERRUPTED = (
+    b"ggml_backend_sched_graph_compute_async failed with error 1\n",
+    b"failed to compute graph, compute status: 1\n",
+    b"failed to decode, ret = 2\n",
+)
+"""How lines end about a batch that was interrupted, which is no failure.
+
+Source: GGML_STATUS_ABORTED in ggml.h, and ``llama_decode``; see ``interruption.py``.
+"""
+
 
 class Log:
     """Passes llama.cpp's first error lines on, and nothing else.
@@ -29,6 +39,8 @@ class Log:
         native.llama_log_set(self._callback, ctypes.c_void_p(0))
 
     def _write(self, level: int, text: bytes, _data: object) -> None:
+        if text.endswith(_INTERRUPTED):
+            return
         if level == _LEVEL_ERROR and self._left > 0:
             self._left -= 1
             spelled = text[:LOG_LINE_BYTES].decode("utf-8", "replace").rstrip()

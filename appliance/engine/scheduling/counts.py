@@ -15,6 +15,7 @@ class Tally:
         drafts_kept: Those of them that were right.
         steps: Batches.
         preemptions: Requests sent back to the queue.
+        interruptions: Batches that were given up for a newcomer.
     """
 
     tokens_decoded: int = 0
@@ -24,6 +25,7 @@ class Tally:
     drafts_kept: int = 0
     steps: int = 0
     preemptions: int = 0
+    interruptions: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

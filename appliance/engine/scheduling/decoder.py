@@ -5,6 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 from appliance.engine.port import Sampling
@@ -32,6 +33,13 @@ class Slice:
     def outputs(self) -> int:
         """Places of the batch whose logits are needed."""
         return self.drafts + 1 if self.wants_token else 0
+
+
+class Undone(Enum):
+    """Why nothing came of a batch; the cache is as it was before."""
+
+    NO_CELLS = "the cache had no cells left"
+    INTERRUPTED = "it was interrupted"
 
 
 class Decoder(Protocol):
@@ -83,14 +91,19 @@ class Decoder(Protocol):
     def restore(self, sequence: int, state: bytes) -> bool:
         """Give an empty ``sequence`` a saved state; False if that cannot be now."""
 
-    def decode(self, slices: Sequence[Slice]) -> Sequence[Sequence[int]] | None:
+    def decode(self, slices: Sequence[Slice]) -> Sequence[Sequence[int]] | Undone:
         """Run one batch and return each slice's next tokens.
 
         Returns:
             For each slice none if it wanted none; else those drafts that are what
             was sampled, and one token more. The cells of other drafts are still
-            held: ``cut`` frees them. None instead of all if the cache had no
-            cells left (nothing changed then).
+            held: ``cut`` frees them. ``Undone`` instead of all if nothing changed.
+        """
+
+    def interrupt(self) -> None:
+        """End the batch that is being decoded, from another thread.
+
+        Where it cannot be undone, and where none is decoded, nothing happens.
         """
 
     def piece(self, token: int) -> bytes:

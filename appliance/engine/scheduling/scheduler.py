@@ -2,7 +2,7 @@
 
 A request goes prepared → waiting → running → gone. Prepared ones hold a place in
 the bounded queue and block nobody; waiting ones enter with all their cells set
-aside (``waiting.py``, ``residents.py``). A step decodes one batch: first the
+aside (``entrance.py``, ``residents.py``). A step decodes one batch: first the
 newest token of every answer, then prompt tokens, shared by tenant
 (``fairness.py``), as many as keep the answers' pace (``pacing.py``). The core
 knows neither llama.cpp nor the clock; it sees a ``Decoder`` and ``now_s``.
@@ -10,7 +10,7 @@ knows neither llama.cpp nor the clock; it sees a ``Decoder`` and ``now_s``.
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from appliance.engine.port import FinishReason, Sampling
@@ -21,14 +21,14 @@ from appliance.engine.scheduling.admission import (
 )
 from appliance.engine.scheduling.caches import residents_for
 from appliance.engine.scheduling.counts import Counts, Tally
-from appliance.engine.scheduling.decoder import Decoder, Slice
+from appliance.engine.scheduling.decoder import Decoder, Slice, Undone
+from appliance.engine.scheduling.entrance import Entrance
+from appliance.engine.scheduling.haste import Guests, Haste
 from appliance.engine.scheduling.pacing import Pace
-from appliance.engine.scheduling.paths import Paths
 from appliance.engine.scheduling.plan import Batch, Planner
 from appliance.engine.scheduling.request import Request
 from appliance.engine.scheduling.residents import Residents
 from appliance.engine.scheduling.textstream import TextStream
-from appliance.engine.scheduling.waiting import Waiting
 from appliance.errors import EngineUnavailableError, OverloadedError
 from bundleformat.errors import ConflictError
 
@@ -65,6 +65,7 @@ class Scheduler:
         limits: Hard limits of the engine.
         pace: What it learned of the host's speed so far.
         public: Beginnings of prompts that all tenants may share.
+        haste: What ends a batch for a newcomer; without it none is ended.
     """
 
     def __init__(
@@ -74,19 +75,24 @@ class Scheduler:
         limits: Limits,
         pace: Pace | None = None,
         public: Sequence[Sequence[int]] = (),
+        haste: Haste | None = None,
     ) -> None:
         self._decoder = decoder
         self._limits = limits
+        self._haste = haste
         self._residents: Residents = residents_for(decoder, limits=limits)
-        self._paths = Paths(public)
         self._planner = Planner(
             decoder, self._residents, limits=limits, pace=pace or _unpaced(limits)
         )
         self._prepared: dict[str, Request] = {}
-        self._waiting = Waiting()
         self._running: dict[str, Request] = {}
-        self._changed = True
-        """Whether somebody may fit who did not before."""
+        self._waiting = Entrance(
+            decoder,
+            self._residents,
+            limits=limits,
+            running=self._running,
+            public=public,
+        )
         self._batch: Batch | None = None
         self._tally = Tally()
 
@@ -149,12 +155,16 @@ class Scheduler:
         )
         return max_new
 
+    def would_run(self, request_id: str) -> bool:
+        """Whether a prepared request would have a sequence if it were started now."""
+        request = self._prepared.get(request_id)
+        return request is not None and self._waiting.has_place(request)
+
     def start(self, request_id: str) -> None:
         """Make a prepared request eligible; harmless if it is not held."""
         request = self._prepared.pop(request_id, None)
         if request is not None:
             self._waiting.add(request)
-            self._changed = True
 
     def cancel(self, request_id: str) -> tuple[int, int] | None:
         """Free everything a request holds, at once.
@@ -190,15 +200,16 @@ class Scheduler:
         Raises:
             EngineUnavailableError: A single request does not fit an empty cache.
         """
-        self._admit(now_s)
+        self._tally.tokens_reused += self._waiting.admit(now_s)
         self._batch = batch = self._planner.plan(tuple(self._running.values()))
-        self._changed |= batch.leapt > 0
         self._tally.tokens_reused += batch.leapt
+        if batch.leapt:
+            self._waiting.retry()
         if not batch.slices:
             return ()
-        answers = self._decoder.decode(batch.slices)
-        if answers is None:
-            self._preempt()
+        answers = self._decode(batch)
+        if isinstance(answers, Undone):
+            self._batch = None
             return ()
         self._tally.steps += 1
         by_sequence = {request.sequence: request for request in self._running.values()}
@@ -210,10 +221,14 @@ class Scheduler:
                 progress.append(self._accept(request, tokens))
         return tuple(progress)
 
-    def took(self, seconds: float) -> None:
-        """Learn how long the last step took."""
-        if self._batch is not None and self._batch.slices:
+    def took(self, seconds: float) -> bool:
+        """Learn how long the last step took; return whether it computed a batch."""
+        computed = self._batch is not None and bool(self._batch.slices)
+        if self._batch is not None and computed:
             self._planner.learn(self._batch, took_s=seconds)
+        if self._haste is not None:
+            self._haste.spent(seconds, lost=self._batch is None)
+        return computed
 
     def counts(self) -> Counts:
         """Return how full the engine is now."""
@@ -229,80 +244,24 @@ class Scheduler:
             done=dataclasses.replace(self._tally),
         )
 
-    def _admit(self, now_s: float) -> None:
-        """Let in whoever fits, as often as somebody does."""
-        while self._changed and self._waiting:
-            held = self._held()
-            self._changed = self._admit_next(held, now_s=now_s) or self._admit_spared(
-                held, now_s=now_s
-            )
+    def _decode(self, batch: Batch) -> Sequence[Sequence[int]] | Undone:
+        """Decode a batch, which may be given up for a newcomer unless it is for one."""
+        if self._haste is not None and batch.answers:
+            self._haste.allow(self._guests())
+        answers = self._decoder.decode(batch.slices)
+        if self._haste is not None:
+            self._haste.forbid()
+        if answers is Undone.NO_CELLS:
+            self._preempt()
+        elif answers is Undone.INTERRUPTED:
+            self._tally.interruptions += 1
+        return answers
 
-    def _admit_next(self, held: Mapping[str, float], *, now_s: float) -> bool:
-        """Let in the first who fits of those whose turn it is, if there is one."""
-        blocked: list[Request] = []
-        for request in self._waiting.candidates(held, now_s=now_s):
-            if self._enter(request, now_s=now_s):
-                for each in blocked:
-                    each.passed += each.since_s <= request.since_s
-                return True
-            blocked.append(request)
-        return False
-
-    def _admit_spared(self, held: Mapping[str, float], *, now_s: float) -> bool:
-        """Let in one who may take what is kept for tenants of whom nothing runs.
-
-        The many of another neither wait longer for that, nor keep it from them by
-        having waited long.
-        """
-        spared = sum(request.spared for request in self._running.values())
-        if spared >= self._limits.spare_sequences:
-            return False
-        for request in self._waiting.newcomers(held, now_s=now_s):
-            fits = self._limits.parted or (
-                request.need_cells <= self._limits.spare_cells
-            )
-            if fits and self._enter(request, now_s=now_s):
-                request.spared = True
-                return True
-        return False
-
-    def _held(self) -> dict[str, float]:
-        """Return the cells that each running tenant has, for its weight."""
-        held: dict[str, float] = {}
-        for request in self._running.values():
-            share = request.need_cells / request.weight
-            held[request.tenant] = held.get(request.tenant, 0.0) + share
-        return held
-
-    def _enter(self, request: Request, *, now_s: float) -> bool:
-        """Give a request its cells and a sequence, if it may have them now."""
-        first = all(each.tenant != request.tenant for each in self._running.values())
-        places = self._limits.sequences + (self._limits.spare_sequences if first else 0)
-        if len(self._running) >= places:
-            return False
-        request.path = self._paths.path(
-            request.tenant, (*request.prompt, *request.generated)
+    def _guests(self) -> Guests:
+        return Guests(
+            running=frozenset(each.tenant for each in self._running.values()),
+            placed=frozenset(filter(self.would_run, self._prepared)),
         )
-        place = self._residents.enter(
-            request.path,
-            need_cells=request.need_cells,
-            keep=0 if first else self._limits.spare_cells,
-        )
-        if place is None:
-            return False
-        self._waiting.pop(request.request_id)
-        request.sequence, request.position = place.sequence, place.reused
-        request.reused += place.reused
-        request.queued_s = now_s - request.since_s
-        self._tally.tokens_reused += place.reused
-        self._running[request.request_id] = request
-        self._decoder.open(
-            request.sequence,
-            sampling=request.sampling,
-            max_new_tokens=request.max_new,
-            generated=tuple(request.generated),
-        )
-        return True
 
     def _count(self, request: Request, part: Slice, *, kept: int) -> None:
         """Note what a slice put into the cache, and free the guesses that failed."""
@@ -365,7 +324,7 @@ class Scheduler:
         answer = tokens[request.path.size : request.position]
         self._residents.finish(request.sequence, answer=answer)
         request.sequence = -1
-        self._changed = True
+        self._waiting.retry()
 
     def _leave(self, request: Request) -> None:
         """Free all that a request holds; nothing of it is kept."""
@@ -373,7 +332,7 @@ class Scheduler:
             self._decoder.retire(request.sequence)
             self._residents.leave(request.sequence)
             request.sequence = -1
-            self._changed = True
+            self._waiting.retry()
 
     def _preempt(self) -> None:
         """Send the youngest request back to the queue.
@@ -388,8 +347,7 @@ class Scheduler:
         request.position, request.spared = 0, False
         request.priority = BEFORE_ALL
         request.expires_s = math.inf
-        self._waiting.add(request)
-        self._changed = False
+        self._waiting.add_back(request)
         self._tally.preemptions += 1
 
 

@@ -1,5 +1,6 @@
 """From a ``Load`` order to a service of a loaded, warm model."""
 
+from functools import partial
 from typing import Protocol
 
 from appliance.clock import Clock
@@ -9,12 +10,14 @@ from appliance.engine.llama.kind import makes_vectors
 from appliance.engine.llama.model import Model
 from appliance.engine.llama.parameters import parameters_for
 from appliance.engine.scheduling.admission import REHEARSED_TOKENS, STEP_TARGET_S, fit
+from appliance.engine.scheduling.haste import Haste
 from appliance.engine.scheduling.pacing import Pace
 from appliance.engine.scheduling.scheduler import Scheduler
-from appliance.engine.worker.desk import Channel
+from appliance.engine.worker.channel import Channel
+from appliance.engine.worker.ear import Ear
 from appliance.engine.worker.load_vectors import load_vectors
 from appliance.engine.worker.prompt import Prompter
-from appliance.engine.worker.service import Service
+from appliance.engine.worker.service import Service, hasten
 from appliance.engine.worker.shared_prompts import shared_beginnings
 from appliance.engine.worker.template import ChatTemplate
 from appliance.engine.worker.vitals import read_loaded
@@ -54,9 +57,12 @@ def load(
     )
     prompter = Prompter(model, template=_template(model))
     public = shared_beginnings(prompter, order.shared_prompts, now=clock.now())
+    haste = Haste(context.interrupt)
     service = Service(
-        channel,
-        scheduler=Scheduler(context, limits=limits, pace=pace, public=public),
+        Ear(channel, partial(hasten, haste)),
+        scheduler=Scheduler(
+            context, limits=limits, pace=pace, public=public, haste=haste
+        ),
         compute=context,
         prompter=prompter,
         limits=limits,

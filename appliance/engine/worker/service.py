@@ -7,9 +7,13 @@ from functools import partial
 from appliance.clock import Clock
 from appliance.engine import protocol as wire
 from appliance.engine.scheduling.admission import Limits, check_prompt
+from appliance.engine.scheduling.haste import Haste
 from appliance.engine.scheduling.scheduler import Progress, Scheduler
 from appliance.engine.worker.desk import Channel, Compute, Desk
 from appliance.engine.worker.prompt import Prompter
+
+COURTESY_SHARE = 0.05
+"""What part of a batch's time the next one may wait for requests to be started."""
 
 
 class Service(Desk[wire.Prepare]):
@@ -36,6 +40,10 @@ class Service(Desk[wire.Prepare]):
         self._scheduler = scheduler
         self._prompter = prompter
         self._limits = limits
+        self._placed: list[str] = []
+        """Requests that got a place since the last batch."""
+        self._took_s = 0.0
+        """What the last batch took that was computed to its end."""
 
     def accept(self, order: wire.Prepare) -> wire.Prepared:
         """Hold a place; see ``Desk``."""
@@ -58,17 +66,29 @@ class Service(Desk[wire.Prepare]):
             weight=order.weight,
             priority=order.priority,
         )
+        self._placed.append(order.request_id)
         return wire.Prepared(
             request_id=order.request_id,
             prompt_tokens=len(prompt),
             max_new_tokens=max_new,
         )
 
+    def courtesy_s(self) -> float:
+        """Return how long to wait for starts, if they could run at once; see ``Desk``.
+
+        The wait is a small part of a batch, so nobody's answer stutters for it.
+        """
+        awaited = any(map(self._scheduler.would_run, self._placed))
+        return COURTESY_SHARE * self._took_s if awaited else 0.0
+
     def compute(self) -> wire.Step | None:
         """Compute one batch, if there is one, and return what it added to answers."""
+        self._placed.clear()
         began_s = self.now_s()
         progress = self._scheduler.step(began_s)
-        self._scheduler.took(self.now_s() - began_s)
+        took_s = self.now_s() - began_s
+        if self._scheduler.took(took_s):
+            self._took_s = took_s
         return wire.Step(deltas=tuple(map(_delta, progress))) if progress else None
 
     def cancel(self, request_id: str) -> wire.Ended | None:
@@ -98,6 +118,16 @@ class Service(Desk[wire.Prepare]):
             **dataclasses.asdict(counts.done),
             threads=self._compute.threads,
         )
+
+
+def hasten(haste: Haste, order: wire.Order) -> None:
+    """Tell of an order that has just arrived, while a batch may be computed."""
+    match order:
+        case wire.Prepare():
+            size = sum(len(message.content) for message in order.messages)
+            haste.asked(order.tenant, text_bytes=size)
+        case wire.Start():
+            haste.started(order.request_id)
 
 
 def _delta(progress: Progress) -> wire.Delta:

@@ -23,7 +23,7 @@ from appliance.engine.llama.parameters import parameters_for
 from appliance.engine.planning.choices import Timing
 from appliance.engine.port import Sampling
 from appliance.engine.scheduling.admission import Limits, fit
-from appliance.engine.scheduling.decoder import Slice
+from appliance.engine.scheduling.decoder import Slice, Undone
 from appliance.engine.worker.channel import Channel
 from appliance.engine.worker.contain import contain
 from appliance.errors import EngineUnavailableError
@@ -115,7 +115,7 @@ class _Bench:
 
     def _run(self, batch: list[Slice]) -> float:
         began_s = self._now_s()
-        if self._context.decode(batch) is None:
+        if isinstance(self._context.decode(batch), Undone):
             raise EngineUnavailableError("the cache had no cells left")
         return self._now_s() - began_s
 

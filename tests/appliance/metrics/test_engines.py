@@ -13,6 +13,7 @@ WORK = Work(
     prompt_tokens=70,
     reused_tokens=30,
     preemptions=1,
+    interruptions=2,
 )
 
 
@@ -42,6 +43,7 @@ def test_a_working_engine_tells_how_full_it_is_and_what_it_did() -> None:
         ("prefix_cache_queries_total", "a"): 70,
         ("prefix_cache_hits_total", "a"): 30,
         ("num_preemptions_total", "a"): 1,
+        ("num_interruptions_total", "a"): 2,
     }
 
 

@@ -1,5 +1,6 @@
 """One batch at a time, inside reservations that always suffice."""
 
+import dataclasses
 import math
 
 import pytest
@@ -302,6 +303,22 @@ def test_full_cache_with_one_request_is_a_broken_engine() -> None:
     bench.decoder.full_next = 1
     with pytest.raises(EngineUnavailableError):
         bench.step()
+
+
+def test_an_interrupted_batch_changes_nothing_but_its_count() -> None:
+    bench = Bench()
+    for name in "ab":
+        bench.run(name, answer=8)
+    bench.step(3)
+    before, said = bench.scheduler.counts(), dict(bench.texts)
+    bench.decoder.interrupt()
+    bench.step()
+    assert not bench.scheduler.took(5.0)
+    after = bench.scheduler.counts()
+    assert after.done == dataclasses.replace(before.done, interruptions=1)
+    assert (after.cells_used, bench.texts) == (before.cells_used, said)
+    bench.finish()
+    assert bench.texts == dict.fromkeys("ab", "abcdefgh")
 
 
 def beginning(answer: int, *rest: int, size: int = 40) -> tuple[int, ...]:

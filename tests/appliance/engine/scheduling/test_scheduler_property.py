@@ -172,6 +172,14 @@ class Requests(RuleBasedStateMachine):
         self.once()
         self.decoder.full_next = 0
 
+    @precondition(lambda self: self.scheduler.counts().running)
+    @rule()
+    def interrupt_a_batch(self) -> None:
+        before = self.scheduler.counts().done.interruptions
+        self.decoder.interrupt()
+        assert self.scheduler.step(self.now_s) == ()
+        assert self.scheduler.counts().done.interruptions == before + 1
+
     def once(self) -> None:
         for progress in self.scheduler.step(self.now_s):
             name = progress.request_id
