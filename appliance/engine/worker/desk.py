@@ -1,7 +1,8 @@
 """The loop of an engine process: orders in, one batch, one frame out, again.
 
-Single-threaded on purpose: an order is obeyed between two batches, so a cancelled
-request's cells are free before the next one, and no lock can be forgotten.
+Orders are obeyed by one thread, on purpose, and between two batches: so a cancelled
+request's cells are free before the next one, and no lock can be forgotten. Another
+thread may hear them before (``ear.py``).
 """
 
 from abc import ABC, abstractmethod
