@@ -2,9 +2,9 @@
 
 A body is destroyed in two steps, and only ever in this order: a record says so, in
 one transaction with whatever decided it; then ``carry_out`` destroys what records
-from there on say is gone. Whoever is killed between the two leaves a record that the
-next call, and every start of the server, carries out. Before the record, nothing of
-the body is touched.
+from there on say is gone. Whoever is killed between the two leaves a record that is
+carried out later: see ``body_finish_flow``. Before the record, nothing of the body is
+touched.
 """
 
 from collections.abc import Iterator
@@ -28,6 +28,7 @@ from appliance.ledger.log.captured import (
     destructions,
     is_record,
 )
+from appliance.ledger.log.halt import check_not_halted
 from appliance.ledger.records.catalogue import Event, Outcome
 from appliance.ledger.records.events import Draft, token_or_digest
 from bundleformat.approval import Act
@@ -62,9 +63,11 @@ def opened_vault(host: OpenHost) -> Iterator[Vault]:
 def carry_out(host: OpenHost) -> int:
     """Destroy every body that a record says is gone, and return how many there were.
 
-    Harmless when there is none, and when somebody else does it at the same time.
+    Harmless when there is none, and when somebody else does it at the same time. Not
+    beside a halted ledger: what its records say may be in doubt.
 
     Raises:
+        AuditUnavailableError: The ledger is halted, and something is to be destroyed.
         HostNotReadyError, StorageFaultError: As ``open_vault``; what is not done is
             done by the next call.
     """
@@ -72,16 +75,17 @@ def carry_out(host: OpenHost) -> int:
         return 0
     with opened_vault(host) as vault:
         with host.look() as connection:
-            found = _to_destroy(connection, vault.destroyed_up_to())
-        if not found:
-            return 0
+            found = to_destroy(connection, vault.destroyed_up_to())
+            if not found:
+                return 0
+            check_not_halted(connection)
         names = tuple(dict.fromkeys(each.request_id for each in found))
         last = Mark(seq=found[-1].seq, leaf=found[-1].leaf)
         return vault.destroy(names, mark=last)
 
 
-def _to_destroy(connection: Connection, mark: Mark | None) -> tuple[Destruction, ...]:
-    """Return what is to be carried out after a mark.
+def to_destroy(connection: Connection, mark: Mark | None) -> tuple[Destruction, ...]:
+    """Return what is to be carried out after a mark, the oldest record first.
 
     That is everything if the mark is of another history: where an older database was
     put back, and an officer accepted it, numbers are given a second time.

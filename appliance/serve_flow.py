@@ -9,7 +9,8 @@
    crashed too often have another try, and bodies that are to be gone are destroyed.
 5. load: pinned models, then others as there is room; then ``server.started`` is
    durable.
-6. serve, following what other processes activate.
+6. serve, following what other processes activate, and finishing what they were
+   killed over.
 7. stop: streams end, engines close, ``server.stopped`` is durable.
 
 A host whose ledger is halted is served all the same: every request is told so, and
@@ -25,6 +26,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 
 from appliance.audit_media.home_scratch import clear_scratch
+from appliance.body_finish_flow import Finisher
 from appliance.body_flow import carry_out, sweep_bodies
 from appliance.compose import (
     application,
@@ -145,7 +147,7 @@ async def _serve(
         )
         await _serve_and_follow(
             server,
-            partial(_follow, live, opening),
+            partial(_follow, live, opening, Finisher(host)),
             listener=listener,
             on_ready=lambda: on_ready(_url(listener)),
         )
@@ -207,7 +209,11 @@ def _url(listener: socket.socket) -> str:
     return f"http://{shown}:{port}"
 
 
-async def _follow(live: LiveHost, opening: "Opening") -> None:
+async def _follow(live: LiveHost, opening: "Opening", finisher: Finisher) -> None:
+    await asyncio.gather(_follow_changes(live, opening), finisher.run())
+
+
+async def _follow_changes(live: LiveHost, opening: "Opening") -> None:
     while True:
         await asyncio.sleep(REFRESH_S)
         await opening.record()

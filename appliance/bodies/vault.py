@@ -15,7 +15,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -234,8 +234,7 @@ class Vault:
             StorageFaultError: The file cannot be read.
         """
         with self._faults():
-            row = self._connection.execute("SELECT seq, leaf FROM destroyed").fetchone()
-        return None if row is None else Mark(seq=row[0], leaf=row[1])
+            return _mark(self._connection)
 
     def destroy(self, request_ids: Sequence[str], *, mark: Mark) -> int:
         """Destroy all bodies of these requests with their keys; return how many.
@@ -283,8 +282,8 @@ class Vault:
             raise StorageFaultError(
                 "what was destroyed is still in the log of the file, which is in use",
                 where=str(self._path),
-                hint="End whatever reads it and run the command again; the next start "
-                "of the server does it, too.",
+                hint="End whatever reads it, then run: sallyport audit body finish. "
+                "A server does it, too.",
             )
 
     def close(self) -> None:
@@ -293,14 +292,7 @@ class Vault:
             self._connection.close()
 
     def _prepare(self) -> None:
-        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if found not in {0, FORMAT}:
-            raise HostNotReadyError(
-                "the stored bodies have another release's format",
-                where=str(self._path),
-                expected=str(FORMAT),
-                actual=str(found),
-            )
+        found = _check_format(self._connection, self._path)
         self._connection.executescript(_SCHEMA)
         if found == 0:
             self._connection.execute(f"PRAGMA user_version = {FORMAT}")
@@ -347,16 +339,56 @@ class Vault:
                 raise
             self._connection.execute("COMMIT")
 
-    @contextmanager
-    def _faults(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise StorageFaultError(
-                "the stored bodies cannot be read or written",
-                where=str(self._path),
-                actual=getattr(error, "sqlite_errorname", type(error).__name__),
-            ) from error
+    def _faults(self) -> AbstractContextManager[None]:
+        return _faults(self._path)
+
+
+def read_mark(path: Path) -> Mark | None:
+    """Return ``destroyed_up_to`` of the file at ``path``, without opening a key.
+
+    Raises:
+        HostNotReadyError: The file is another release's.
+        StorageFaultError: It cannot be read.
+    """
+    with _faults(path):
+        place = f"{path.absolute().as_uri()}?mode=ro"
+        connection = sqlite3.connect(place, uri=True, timeout=BUSY_TIMEOUT_S)
+        with contextlib.closing(connection):
+            _check_format(connection, path)
+            if not connection.execute(
+                "SELECT 1 FROM sqlite_schema WHERE name = 'destroyed'"
+            ).fetchone():
+                return None
+            return _mark(connection)
+
+
+def _mark(connection: sqlite3.Connection) -> Mark | None:
+    row = connection.execute("SELECT seq, leaf FROM destroyed").fetchone()
+    return None if row is None else Mark(seq=row[0], leaf=row[1])
+
+
+def _check_format(connection: sqlite3.Connection, path: Path) -> int:
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found not in {0, FORMAT}:
+        raise HostNotReadyError(
+            "the stored bodies have another release's format",
+            where=str(path),
+            expected=str(FORMAT),
+            actual=str(found),
+        )
+    return int(found)
+
+
+@contextmanager
+def _faults(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise StorageFaultError(
+            "the stored bodies cannot be read or written",
+            where=str(path),
+            actual=getattr(error, "sqlite_errorname", type(error).__name__),
+        ) from error
 
 
 def _root_key(path: Path, *, new: bool) -> bytes:

@@ -1,7 +1,7 @@
 """``sallyport audit body``: kept prompts and answers, read and erased by two people.
 
-Each command is called twice alike: with ``--ask FILE`` it writes what a second person
-is to approve, and with ``--approval FILE`` it does it.
+Reading and erasing are called twice alike: with ``--ask FILE`` they write what a second
+person is to approve, and with ``--approval FILE`` they do it.
 """
 
 import datetime as dt
@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from appliance import body_erase_flow, body_read_flow
+from appliance import body_erase_flow, body_finish_flow, body_read_flow
 from appliance.audit_media.new_file import check_absent, write_new_file
 from appliance.bodies.vault import Part
 from appliance.body_erase_flow import Selection
@@ -168,6 +168,20 @@ def erase(  # noqa: PLR0913, PLR0917 - one argument for each option
         f"records {gone.first_seq} to {gone.last_seq} say so",
     )
     show(value, lines, as_json=as_json)
+
+
+@app.command()
+def finish(as_json: Json = False) -> None:
+    """Destroy what records say is gone, where that was cut short; see `audit status`.
+
+    It takes no approval: the record that an approved erasure or a pruning left is the
+    decision. A server does the same when it starts and while it runs.
+    """
+    done = body_finish_flow.finish(host())
+    line = "nothing was left to be destroyed"
+    if done.calls:
+        line = f"destroyed what was left: {done.bodies} bodies of {done.calls} calls"
+    show({"calls": done.calls, "bodies": done.bodies}, (line,), as_json=as_json)
 
 
 def _refuse_output(output: Path | None) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection
 
+from appliance.body_finish_flow import Unfinished, find_unfinished
 from appliance.cli.options import Json, host, read_input
 from appliance.cli.output import show
 from appliance.errors import AuditUnavailableError
@@ -21,12 +22,20 @@ from appliance.ledger.retention.holds import open_holds
 from appliance.ledger.watch.guard import State
 from appliance.ledger.watch.room import Room
 from appliance.release_flow import release_ledger
-from bundleformat.errors import MalformedError, RefusalError, StorageFaultError
+from bundleformat.errors import (
+    FaultError,
+    MalformedError,
+    RefusalError,
+    StorageFaultError,
+)
 from bundleformat.retention import Kept
 
 
 def status(as_json: Json = False) -> None:
-    """Show how far the ledger goes, and whether it is OK, LOW or HALTED."""
+    """Show how far the ledger goes, and whether it is OK, LOW or HALTED.
+
+    Also whether every erasure was carried out.
+    """
     opened = host()
     found, damage = None, ""
     with opened.look() as connection:
@@ -39,6 +48,7 @@ def status(as_json: Json = False) -> None:
             if halt is None:
                 raise
             damage = error.text()
+    unfinished, erasures = _unfinished(opened, halted=halt is not None)
     room = _room(opened)
     state = State.OK
     if halt is not None:
@@ -54,6 +64,7 @@ def status(as_json: Json = False) -> None:
         "damage": damage,
         **_value(found),
         **kept,
+        "unfinished_erasures": unfinished,
     }
     lines = (
         f"state          {state}",
@@ -63,6 +74,7 @@ def status(as_json: Json = False) -> None:
         *_lines(found),
         f"pruned         {kept['pruned_records']} records",
         f"               the texts of {kept['pruned_bodies']} records",
+        f"erasures       {erasures}",
         f"holds          {kept['holds']} open",
         f"oldest call    {kept['oldest_call_ts'] or 'none with its record'}",
     )
@@ -108,6 +120,43 @@ def _kept(connection: Connection) -> dict[str, int | str | None]:
         "pruned_bodies": count_pruned(connection, Kept.BODY),
         "holds": len(open_holds(connection)),
         "oldest_call_ts": oldest_call(connection),
+    }
+
+
+_FINISH = (
+    "a server destroys them within a minute, else run: sallyport audit body finish"
+)
+_FINISH_HALTED = "release the ledger first, then run: sallyport audit body finish"
+_MEND = "see to that, then run: sallyport audit body finish"
+
+
+def _unfinished(
+    opened: OpenHost, *, halted: bool
+) -> tuple[dict[str, str | int] | None, str]:
+    """Return what is on record as gone and not known to be destroyed, in two forms.
+
+    What cannot be found out is told as such: the rest of the status is shown.
+    """
+    advice = _FINISH_HALTED if halted else _FINISH
+    try:
+        left = find_unfinished(opened)
+    except FaultError as error:
+        text = f"not known whether all are carried out: {error.text()}; {_MEND}"
+        return {"problem": error.text(), "next": _MEND}, text
+    if left is None:
+        return None, "all carried out"
+    return _unfinished_value(left, advice), (
+        f"the texts of {left.calls} calls are on record as gone and not all "
+        f"destroyed: {advice}"
+    )
+
+
+def _unfinished_value(left: Unfinished, advice: str) -> dict[str, str | int]:
+    return {
+        "calls": left.calls,
+        "first_record": left.first_seq,
+        "last_record": left.last_seq,
+        "next": advice,
     }
 
 

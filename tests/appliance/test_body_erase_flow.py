@@ -289,7 +289,15 @@ def test_a_reader_that_holds_on_to_the_file_is_a_fault_and_the_next_call_finishe
     assert not any(blob in data for blob in blobs)
 
 
-def killed_while_erasing(home: Path, envelope: bytes, *, at: str, points: int) -> int:
+def killed_while_erasing(
+    home: Path,
+    envelope: bytes,
+    *,
+    at: str,
+    points: int,
+    of: tuple[str, ...] = ("r-1", "r-2"),
+    basis: str = BASIS,
+) -> int:
     """Erase in a child, killed before a statement: of those that begin so, the nth."""
 
     def deed() -> int:
@@ -310,8 +318,8 @@ def killed_while_erasing(home: Path, envelope: bytes, *, at: str, points: int) -
 
         # This is a child of its own: whatever it opens from here on is counted.
         vars(sqlite3)["connect"] = vars(sqlite3.dbapi2)["connect"] = traced
-        chosen = Selection(request_ids=("r-1", "r-2"))
-        erase_bodies(host, chosen, basis=BASIS, envelope=envelope)
+        chosen = Selection(request_ids=of)
+        erase_bodies(host, chosen, basis=basis, envelope=envelope)
         return SURVIVED
 
     return in_child(deed)

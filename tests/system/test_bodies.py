@@ -3,6 +3,7 @@
 import hashlib
 import http.client
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 import rfc8785
 
 from appliance.bodies.commitment import CONTEXT
+from tests.appliance.test_body_erase_flow import killed_while_erasing
 from tests.support.kept_bodies import Archive
 from tests.support.real_host import RealHost, commission, serving
 from tests.system.conftest import SETTINGS
@@ -157,6 +159,41 @@ def test_a_kept_call_is_nowhere_in_the_clear_and_read_and_erased_by_two_people(
     assert done.returncode == 0, done.stderr
     again = ask(host, key, stream=False)[0]
     assert archive.rows() == {(again, "request"), (again, "response")}
+
+
+@pytest.mark.slow
+def test_a_server_finishes_an_erasure_while_it_runs_and_when_it_starts(
+    host: RealHost, archive: Archive
+) -> None:
+    key = key_of(host, archive, "claims", "full")
+    for running in (True, False):
+        name = ask(host, key, stream=False)[0]
+        others = archive.rows() - {(name, "request"), (name, "response")}
+        erase = ("audit", "body", "erase", name, *BASIS)
+        approval = Path(archive.approved(*erase)).read_bytes()
+        if not running:
+            assert host.stop() == 0
+        killed = killed_while_erasing(
+            host.home,
+            approval,
+            at="DELETE FROM body",
+            points=0,
+            of=(name,),
+            basis=BASIS[1],
+        )
+        assert killed == -signal.SIGKILL
+        assert archive.run("audit", "status")[1]["unfinished_erasures"]["calls"] == 1
+        assert (name, "request") in archive.rows()
+        if running:
+            wait_for(
+                lambda: not archive.run("audit", "status")[1]["unfinished_erasures"],
+                limit_s=60,
+            )
+            assert "destroyed what a command left: 2 bodies" in host.log.read_text()
+        else:
+            host.start()
+        assert archive.run("audit", "status")[1]["unfinished_erasures"] is None
+        assert archive.rows() == others
 
 
 def test_a_digest_keeps_nothing_and_the_callers_salts_open_the_commitments(
