@@ -178,7 +178,9 @@ def _verdict(folder: Path, verdict: verifier.Verdict) -> verifier.Verdict:
 
 
 def _check_arguments(folder: Path, *, key: str, held: tuple[Path, ...]) -> None:
-    for path in (*(folder / name for name in verifier.FILES), *held):
+    # Of an archive the verifier itself says that it is to be unpacked.
+    files = () if folder.is_file() else tuple(folder / name for name in verifier.FILES)
+    for path in (*files, *held):
         if not os.path.lexists(path):
             raise MissingError(
                 "no such file",

@@ -2,11 +2,10 @@
 
     python -I verify.py FOLDER --key VKEY [--held CHECKPOINT]... [--witness VKEY]...
 
-FOLDER is an export. --key is the log's verifier key as it was written down when the
-host was commissioned, not a copy that came with FOLDER. --held names a checkpoint
-that was out of the host's reach since; --witness is the key of a cosigner. This one
-file needs Python 3.11 and the package "cryptography"; it opens nothing but these and
-writes nothing. Take it from a place you trust: FOLDER's copy came with the evidence.
+FOLDER is an unpacked export; --key the log's verifier key, written down when the host
+was commissioned, not found in FOLDER; --held a checkpoint that was out of the host's
+reach since; --witness a cosigner's key. This file needs Python 3.11 and "cryptography",
+opens nothing else and writes nothing. Take it from a place you trust, not from FOLDER.
 
     exit 0  everything that can be checked holds
          1  it could not be checked: a file is missing or the command is wrong
@@ -45,6 +44,7 @@ Head = tuple[int, bytes, str]  # that somebody vouches for: records, root, and w
 Held = Sequence[Path | Head]
 Keys = Sequence[str]
 SHORT, TITLE = (",", ":"), "sallyport export manifest v1"
+UNPACK = "is a file: unpack it (tar -xf, mount, open_export.py), then verify the folder"
 ADVICE = ": no later checkpoint was held; keep this checkpoint.txt for next time"
 NOT_PROVED = (
     "that the host recorded every call: only what it recorded can be checked",
@@ -102,6 +102,9 @@ class Export:
 
     def facts(self, held: Held, witnesses: Keys) -> Iterator[str]:
         """Yield what holds, step by step."""
+        need(not self.folder.is_file(), UNCHECKED, f"{self.folder} {UNPACK}")
+        here = {*FILES} & {path.name for path in self.folder.iterdir()}
+        need(here, UNCHECKED, f"{self.folder} is no export: it has no {FILES[0]}")
         # 1. The given key vouches for the next, and so on; the last signed this.
         self.read_chain()
         ends = [head for _, head in self.chain[1:]]
@@ -134,8 +137,7 @@ class Export:
         self.check_manifest()
         yield "the manifest is signed and every file it lists is unchanged"
         counts = ", ".join(f"{n} {event}" for event, n in sorted(self.events.items()))
-        if counts:
-            yield f"{' to '.join(self.times)}: {counts}"
+        yield from [f"{' to '.join(self.times)}: {counts}"] * bool(counts)
 
     def read_chain(self) -> None:
         """Add the log's keys, each introduced by a head that the one before signed."""
@@ -210,8 +212,7 @@ class Export:
         ours = (record.get("v"), record.get("log")) == (1, self.key.name)
         need(ours, RECORD, f"{where} is not a record of {self.key.name}")
         if record.get("seq") != str(self.size) and not self.misplaced:
-            seq = record.get("seq")
-            self.misplaced = f": {where} is record {seq}, not {self.size}"
+            self.misplaced = f": {where} is record {record.get('seq')}, not {self.size}"
         self.events[str(record.get("event"))] += 1
         self.times = [*self.times[:1], str(record.get("ts"))]
         if (record.get("event"), record.get("kind")) == ("log.pruned", "record"):
@@ -352,11 +353,10 @@ def parse_canonical(data: bytes, where: str) -> dict[str, Any]:
 
 def from_base64(text: str) -> bytes:
     """Return the bytes whose one base64 spelling is ``text``, or none at all."""
-    try:
+    with suppress(ValueError):
         raw = base64.b64decode(text, validate=True)
-    except ValueError:
-        return b""
-    return raw if base64.b64encode(raw).decode() == text else b""
+        return raw if base64.b64encode(raw).decode() == text else b""
+    return b""
 
 
 def shown(text: str) -> str:

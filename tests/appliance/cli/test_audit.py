@@ -102,6 +102,17 @@ def test_what_is_not_there_is_missing_and_named_once(
     assert error["hint"]
 
 
+def test_an_archive_is_to_be_unpacked_first(
+    exported: dict[str, Any], capsys: Captured, tmp_path: Path
+) -> None:
+    archive = tmp_path / "june.tar"
+    with tarfile.open(archive, "w") as file:
+        file.add(exported["folder"], "june")
+    status, error = refusal(exported, capsys, str(archive))
+    assert (status, error["code"]) == (3, "malformed")
+    assert error["message"].startswith(f"{archive} is a file: unpack it")
+
+
 def test_what_is_no_key_is_a_wrong_command(
     exported: dict[str, Any], capsys: Captured
 ) -> None:

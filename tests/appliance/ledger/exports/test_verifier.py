@@ -1,16 +1,21 @@
 """Every way of changing an export is caught, in process and by the exported program."""
 
 import dataclasses
+import datetime as dt
+import io
 import json
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from appliance.audit_media.tar_file import write_tar
 from appliance.ledger.exports import verifier
 from appliance.ledger.tree.note import VerifierKey
 from tests.support.forgery import Thief, copy_with, records_of, resign, sign_manifest
@@ -44,6 +49,10 @@ class Evidence:
         assert (done.returncode, done.stderr) == (verdict.status, b"")
         assert done.stdout.decode() == verdict.text()
         return verdict.status
+
+    def problem(self, folder: Path) -> str:
+        """Return the sentence that says what failed."""
+        return verifier.verify(folder, key=self.ledger.log.vkey).problem
 
 
 @pytest.fixture
@@ -327,6 +336,55 @@ def test_an_export_that_lacks_a_file_cannot_be_checked(
     assert evidence.status(evidence.folder) == verifier.UNCHECKED
     (evidence.folder / name).symlink_to(evidence.held)
     assert evidence.status(evidence.folder) == verifier.UNCHECKED
+
+
+@pytest.mark.parametrize("kind", ["tar", "iso", "age"])
+def test_an_archive_cannot_be_checked_and_what_to_do_is_said(
+    evidence: Evidence, tmp_path: Path, kind: str
+) -> None:
+    archive = tmp_path / f"june.{kind}"
+    archive.write_bytes(ARCHIVES[kind](evidence.folder))
+    assert evidence.status(archive) == verifier.UNCHECKED
+    assert evidence.problem(archive) == (
+        f"{archive} is a file: unpack it (tar -xf, mount, open_export.py), then verify "
+        "the folder"
+    )
+
+
+def _tar(folder: Path) -> bytes:
+    sink = io.BytesIO()
+    write_tar(folder, sink, top="june", created=dt.datetime(2026, 6, 1, tzinfo=dt.UTC))
+    return sink.getvalue()
+
+
+ARCHIVES: dict[str, Callable[[Path], bytes]] = {
+    "tar": _tar,
+    "iso": lambda _: bytes(16 * 2048) + b"\1CD001\1" + bytes(2041),
+    "age": lambda _: b"age-encryption.org/v1\n",
+}
+
+
+def test_a_folder_that_is_not_there_or_holds_no_export_cannot_be_checked(
+    evidence: Evidence, tmp_path: Path
+) -> None:
+    missing, other = tmp_path / "june", tmp_path / "other"
+    assert evidence.status(missing) == verifier.UNCHECKED
+    assert evidence.problem(missing) == f"{missing}: No such file or directory"
+    # As where an archive was unpacked: the export is the folder in it.
+    shutil.copytree(evidence.folder, other / "june")
+    assert evidence.status(other) == verifier.UNCHECKED
+    said = f"{other} is no export: it has no checkpoint.txt"
+    assert evidence.problem(other) == said
+    assert evidence.status(other / "june") == verifier.OK
+
+
+def test_nothing_is_opened_that_is_neither_file_nor_folder(
+    evidence: Evidence, tmp_path: Path
+) -> None:
+    place = tmp_path / "june"
+    os.mkfifo(place)
+    assert evidence.status(place) == verifier.UNCHECKED
+    assert evidence.problem(place) == f"{place}: Not a directory"
 
 
 def test_a_wrong_command_is_not_taken_for_a_finding(evidence: Evidence) -> None:
