@@ -75,5 +75,7 @@ def _show(certificate: SiteCertificate, *, as_json: bool) -> None:
 
 
 def _retention(kept: Retention) -> str:
-    own = f"records {kept.records_days} days, bodies {kept.bodies_days} days at least"
-    return f"kept as long as {', '.join(kept.presets)} ask; {own}"
+    own = {"records": kept.records_days, "bodies": kept.bodies_days}
+    said = [f"as long as {', '.join(kept.presets)} ask"] if kept.presets else []
+    said += [f"{name} at least {days} days" for name, days in own.items() if days]
+    return f"kept {', '.join(said) or 'for ever'}"

@@ -7,10 +7,12 @@ from tests.support.narration import masked as masked_as_in_the_readme
 
 MASKS: Final = (
     (r"[\d,]+ are free", "FREE are free"),
+    (r"^free +[\d,]+ bytes; low below [\d,]+$", "free FREE"),
     (r"files of [\d,]+ free", "files of FREE free"),
     (r"\b[0-9a-f]{48}…", "SHA256…"),
     (r"( [0-9a-f]{4}){8}$", " DIGITS"),
     (r"(provenance \S+) +\d+ bytes", r"\1  SIZE"),
+    (r"\buid \d+(, login \d+)?", "uid UID"),
     (r"operator_uid +\d+", "operator_uid UID"),
     (r"\bchatcmpl-[0-9a-f]{32}\b", "CALL"),
     (r"\b\d+\.[\w-]{43}\.\d+\b", "RECEIPT"),

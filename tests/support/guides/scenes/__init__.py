@@ -7,6 +7,7 @@ from tests.support.guides.scenes.auditor import AUDITOR
 from tests.support.guides.scenes.bare_host import BARE_HOST
 from tests.support.guides.scenes.builder import BUILDER
 from tests.support.guides.scenes.operator import OPERATOR
+from tests.support.guides.scenes.records import RECORDS
 from tests.support.guides.scenes.signer import SIGNER
 
 SCENES: Mapping[str, Scene] = {
@@ -14,6 +15,7 @@ SCENES: Mapping[str, Scene] = {
     "bare-host": BARE_HOST,
     "builder": BUILDER,
     "operator": OPERATOR,
+    "records": RECORDS,
     "signer": SIGNER,
 }
 """The scenes of every guide that shows what programs print."""
