@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from appliance.evidence.claim import Claim
+from appliance.evidence.export_claims import EXPORT_CLAIMS
 from appliance.evidence.ledger_claims import LEDGER_CLAIMS
 
 _LEDGER = "tests/appliance/ledger"
@@ -18,6 +19,7 @@ _IMPORT = "tests/appliance/test_import_flow.py"
 
 CLAIMS: Final[Mapping[str, Claim]] = {
     **LEDGER_CLAIMS,
+    **EXPORT_CLAIMS,
     "identity": Claim(
         says="Every call is traced to one API key of one team; keys are made, expire "
         "and are revoked on record.",
@@ -234,24 +236,6 @@ CLAIMS: Final[Mapping[str, Claim]] = {
             f"{_HOLDS}::test_one_person_lifts_nothing",
         ),
         not_covered="That somebody places it in time is the site's.",
-    ),
-    "handed-out": Claim(
-        says="The whole ledger is exported with a program that checks it anywhere.",
-        events=("log.exported",),
-        tests=(
-            (
-                f"{_LEDGER}/exports/test_export.py::"
-                "test_an_export_holds_exactly_its_files_and_the_record_of_itself"
-            ),
-            (
-                "tests/system/test_audit.py::"
-                "test_a_clean_export_verifies_with_and_without_the_older_checkpoint"
-            ),
-            (
-                "tests/appliance/cli/test_audit.py::"
-                "test_every_format_travels_with_the_records_and_passes_verification"
-            ),
-        ),
     ),
 }
 """Every claim by its name."""

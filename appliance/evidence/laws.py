@@ -109,6 +109,8 @@ LAWS: Final[Mapping[str, Framework]] = {
                 "Data is secured by encryption, masking or the like.",
                 "minimal",
                 "sealed",
+                "withheld",
+                "for-one",
                 left="The disk and the way to the host are the site's to encrypt.",
             ),
             asks("6(1)(b)", "Access is controlled.", "authorisation", "identity"),
@@ -121,7 +123,12 @@ LAWS: Final[Mapping[str, Framework]] = {
                 left="Monitoring is the site's.",
             ),
             asks("6(1)(e)", "Logs are kept for one year.", "kept", left=RETENTION),
-            asks("Minimisation", "No more personal data than needed.", "minimal"),
+            asks(
+                "Minimisation",
+                "No more personal data than needed.",
+                "minimal",
+                "withheld",
+            ),
             asks(
                 "Place",
                 "Data stays where it must.",
@@ -134,7 +141,12 @@ LAWS: Final[Mapping[str, Framework]] = {
     "gdpr": Framework(
         title="Regulation (EU) 2016/679",
         requirements=(
-            asks("Art. 5(1)(c)", "No more personal data than needed.", "minimal"),
+            asks(
+                "Art. 5(1)(c)",
+                "No more personal data than needed.",
+                "minimal",
+                "withheld",
+            ),
             asks(
                 "Art. 17",
                 "Personal data is erased.",
@@ -154,6 +166,8 @@ LAWS: Final[Mapping[str, Framework]] = {
                 "Processing is secure.",
                 "authorisation",
                 "texts",
+                "texts-out",
+                "for-one",
                 "containment",
                 "sealed",
                 "tamper-evident",

@@ -25,7 +25,7 @@ STANDARDS: Final[Mapping[str, Framework]] = {
                 left="Records of teams and keys do not name who changed them; what is "
                 "done past these commands is the operating system's to log.",
             ),
-            asks("10.2.1.3", "Access to audit logs.", "reading"),
+            asks("10.2.1.3", "Access to audit logs.", "reading", "texts-out"),
             asks(
                 "10.2.1.4",
                 "Invalid attempts to get in.",
@@ -132,7 +132,12 @@ STANDARDS: Final[Mapping[str, Framework]] = {
                 "content",
                 left="The source is the API key, not an address.",
             ),
-            asks("AU-3(3)", "Personal data in records is limited.", "minimal"),
+            asks(
+                "AU-3(3)",
+                "Personal data in records is limited.",
+                "minimal",
+                "withheld",
+            ),
             asks(
                 "AU-4",
                 "There is room for the log.",
@@ -150,6 +155,8 @@ STANDARDS: Final[Mapping[str, Framework]] = {
                 "AU-6, AU-7",
                 "Records are reviewed, searched and counted.",
                 "search",
+                "in-part",
+                "tables",
                 "feed",
                 left="The review is the site's.",
             ),
@@ -164,6 +171,7 @@ STANDARDS: Final[Mapping[str, Framework]] = {
                 "The log is protected, by cryptography too.",
                 "tamper-evident",
                 "reading",
+                "for-one",
                 left="Auditor and operator are not told apart by this appliance.",
             ),
             asks(
@@ -217,6 +225,8 @@ STANDARDS: Final[Mapping[str, Framework]] = {
                 "search",
                 "feed",
                 "handed-out",
+                "in-part",
+                "tables",
             ),
             asks(
                 "3.3.7",
