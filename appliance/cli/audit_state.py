@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection
 
+from appliance.account import account_fields, account_text
 from appliance.body_finish_flow import Unfinished, find_unfinished
 from appliance.cli.options import Json, host, read_input
 from appliance.cli.output import show
@@ -34,7 +35,8 @@ from bundleformat.retention import Kept
 def status(as_json: Json = False) -> None:
     """Show how far the ledger goes, and whether it is OK, LOW or HALTED.
 
-    Also whether every erasure was carried out.
+    Also which account of the operating system this is, and whether every erasure was
+    carried out.
     """
     opened = host()
     found, damage = None, ""
@@ -56,6 +58,7 @@ def status(as_json: Json = False) -> None:
     elif room.free_bytes < room.limit_bytes:
         state = State.LOW
     value = {
+        "account": account_fields(),
         "state": str(state),
         "free_bytes": room.free_bytes,
         "low_below_bytes": room.limit_bytes,
@@ -72,6 +75,7 @@ def status(as_json: Json = False) -> None:
         *(_halt_lines(halt, opened) if halt is not None else ()),
         *((f"damage         {damage}",) if damage else ()),
         *_lines(found),
+        f"account        {account_text()}; roles are the operating system's accounts",
         f"pruned         {kept['pruned_records']} records",
         f"               the texts of {kept['pruned_bodies']} records",
         f"erasures       {erasures}",

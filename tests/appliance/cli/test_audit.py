@@ -141,6 +141,16 @@ def test_a_finding_says_what_to_do(
     assert error["hint"].startswith("Copy the export again")
 
 
+def test_the_status_says_whose_account_it_is(home: Path, capsys: Captured) -> None:
+    status = ["--home", str(home), "audit", "status"]
+    assert main([*status, "--json"]) == 0
+    account = json.loads(capsys.readouterr().out)["account"]
+    assert account == {"operator_uid": os.getuid(), "login_uid": login_uid()}
+    assert main(status) == 0
+    said = f"uid {os.getuid()}"
+    assert f"account        {said}" in capsys.readouterr().out
+
+
 def test_a_format_that_does_not_exist_leaves_no_export_and_no_record(
     home: Path, tmp_path: Path, capsys: Captured
 ) -> None:
