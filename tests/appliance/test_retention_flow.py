@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import event
 
 from appliance.admin_flow import install_site
+from appliance.body_finish_flow import find_unfinished
 from appliance.body_flow import opened_vault
 from appliance.body_read_flow import ask_to_read
 from appliance.cli import main
@@ -360,7 +361,11 @@ def test_texts_whose_pruning_is_on_record_go_with_the_next_call(
     assert in_child(other) == -signal.SIGKILL
     assert (records(home, "event = 'log.pruned'"), kept(home)) == (1, texts)
     host = later(home, 40)
+    left = find_unfinished(host)
+    assert left is not None
+    assert left.calls == len({name for name, _ in texts})
     assert run_retention(host).bodies == 0
+    assert find_unfinished(host) is None
     host.database.dispose()
     assert kept(home) == set()
 

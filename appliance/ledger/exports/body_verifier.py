@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 OK, UNCHECKED, DIFFERS = range(3)
 CONTEXT = b"sallyport/body/v1\0"
 SALT_BYTES = 32
+UNPACK = "is a file: unpack it (open_export.py, tar -xf), then check the folder"
 BODIES, RECORDS = "bodies.jsonl", "records.jsonl"
 PARTS = {"llm.request": "request", "llm.response": "response"}
 MAX_RECORD_BYTES, MAX_BODY_BYTES = 1 << 20, 1 << 28
@@ -50,6 +51,7 @@ class Body(NamedTuple):
 
 def check(folder: Path, extract: Path | None = None) -> str:
     """Return what holds, in sentences, after checking every body of ``folder``."""
+    need(not folder.is_file(), UNCHECKED, f"{folder} {UNPACK}")
     bodies = read_bodies(folder / BODIES)
     body, count, size_bytes, absent = next(bodies, None), 0, 0, 0
     for seq, part, commitment in read_commitments(folder / RECORDS):

@@ -171,6 +171,16 @@ def test_an_export_that_lacks_a_file_cannot_be_checked(
     assert _program(folder, "--nonsense")[0] == body_verifier.UNCHECKED
 
 
+def test_an_archive_cannot_be_checked_and_what_to_do_is_said(tmp_path: Path) -> None:
+    archive = tmp_path / "june.tar"
+    archive.write_bytes(b"")
+    with pytest.raises(body_verifier.CheckError) as refused:
+        body_verifier.check(archive)
+    status, problem = refused.value.args
+    assert status == body_verifier.UNCHECKED
+    assert problem.startswith(f"{archive} is a file: unpack it")
+
+
 def test_every_kept_body_is_shown_to_be_what_its_record_commits_to(
     captured: Ledger, tmp_path: Path
 ) -> None:
