@@ -1,7 +1,8 @@
 """One page for people: what was asked, refused and used, drawn from the records.
 
 The page is one HTML file without a script and without anything from outside, so it
-can be read on any machine, and it prints on one sheet of A4. It proves nothing.
+can be read on any machine, and it prints on A4: figures and charts on one sheet, the
+tables on the next ones. It proves nothing.
 """
 
 import html
@@ -11,6 +12,7 @@ from typing import Final
 
 from appliance.audit_formats.charts import Bar, columns_chart, number, rows_chart
 from appliance.audit_formats.record import EVIDENCE, AuditRecord
+from appliance.audit_formats.report_tables import TABLE_STYLE, tables
 from appliance.audit_formats.survey import Latencies, Survey
 
 MAX_COLUMNS: Final = 62
@@ -53,9 +55,11 @@ def report_html(found: Survey, *, tool: str) -> str:
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta http-equiv="Content-Security-Policy" '
         "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-        f"<title>Sallyport records</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"<title>Sallyport records</title>\n<style>{STYLE}{TABLE_STYLE}"
+        "</style>\n</head>\n<body>\n"
         f"{_head(found, tool)}{_key_figures(found)}"
         f'<div class="charts">{"".join(_charts(found))}</div>\n'
+        f"{tables(found.calls)}"
         "</body>\n</html>\n"
     )
 
@@ -85,8 +89,8 @@ def _key_figures(found: Survey) -> str:
         (number(found.refusals.total()), "refusals, by each reason"),
         (number(found.events["llm.aborted"]), "requests cut short"),
         (number(tokens), "tokens read and written"),
-        (_percentiles(found.answer), "answers within, p50 / p95"),
-        (_percentiles(found.first_token), "first token within, p50 / p95"),
+        (_percentiles(found.answer), "answers took at most, p50 / p95"),
+        (_percentiles(found.first_token), "first token took at most, p50 / p95"),
     )
     cells = "".join(f"<div><b>{a}</b><span>{b}</span></div>" for a, b in figures)
     return f'<div class="key">{cells}</div>\n'

@@ -2,7 +2,8 @@
 
 Memory is bounded whatever the ledger holds: days are days, latencies fall into a
 fixed number of classes, and of teams, models and refusals the first
-``MAX_NAMES`` are counted by name and all others together.
+``MAX_NAMES`` are counted by name and all others together. ``calls`` has what is told
+of calls one by one.
 """
 
 import bisect
@@ -11,14 +12,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from appliance.audit_formats.calls import OTHERS, Calls, stands_for
 from appliance.audit_formats.cells import field_names
 from appliance.audit_formats.record import AuditRecord
 
 MAX_NAMES: Final = 1_000
 """Names of one kind that are counted one by one."""
-
-OTHERS: Final = "(others)"
-"""What names beyond ``MAX_NAMES`` are counted under."""
 
 EDGES_MS: Final = tuple(
     round(10 ** (power / 10)) for power in range(61) if power >= 10 or power % 5 == 0
@@ -77,6 +76,7 @@ class Survey:
     refusals: Counter[str] = field(default_factory=Counter)
     answer: Latencies = field(default_factory=Latencies)
     first_token: Latencies = field(default_factory=Latencies)
+    calls: Calls = field(default_factory=Calls)
 
 
 def survey(records: Iterable[AuditRecord]) -> Survey:
@@ -89,13 +89,14 @@ def survey(records: Iterable[AuditRecord]) -> Survey:
         found.last = record
         event = record.text("event")
         _count(found.events, event)
+        found.calls.take(record)
         if event == "llm.request":
             _take_request(found, record)
         elif event == "llm.response":
             _take_response(found, record)
         elif event == "llm.refused":
             for name in _refused_by(record):
-                _count(found.refusals, name, 1 + record.count("left_out"))
+                _count(found.refusals, name, stands_for(record))
     return found
 
 
