@@ -1,4 +1,7 @@
-"""What an operator changes by hand; each change and its record are one transaction."""
+"""What an operator changes by hand; each change and its record are one transaction.
+
+The record names the account of the operating system that did it.
+"""
 
 import dataclasses
 import datetime as dt
@@ -9,6 +12,7 @@ from types import MappingProxyType
 
 from sqlalchemy import Connection, func, select
 
+from appliance.account import account_fields
 from appliance.clock import rfc3339
 from appliance.db.tables import SiteCertificateRow
 from appliance.host import OpenHost
@@ -52,7 +56,11 @@ def create_key(
             event=Event.APIKEY_CREATED,
             outcome=Outcome.OK,
             team=key.team,
-            fields={"key_id": key.key_id, "not_after": rfc3339(key.expires)},
+            fields={
+                "key_id": key.key_id,
+                "not_after": rfc3339(key.expires),
+                **account_fields(),
+            },
         )
         host.record(connection, [*drafts, created], now=now)
     return key, key.team not in known
@@ -74,7 +82,7 @@ def revoke_key(host: OpenHost, key_id: str) -> KeyEntry:
                 event=Event.APIKEY_REVOKED,
                 outcome=Outcome.OK,
                 team=entry.team,
-                fields={"key_id": entry.key_id},
+                fields={"key_id": entry.key_id, **account_fields()},
             )
             host.record(connection, [revoked], now=now)
     return entry
@@ -151,7 +159,9 @@ def set_team(
         terms.change(connection, name, changes)
         after = _entry(connection, name)
         if after != before:
-            changed = _team_draft(Event.TEAM_CHANGED, after.team, own=after.terms)
+            changed = _team_draft(
+                Event.TEAM_CHANGED, after.team, own=after.terms, before=before
+            )
             host.record(connection, [changed], now=host.clock.now())
     return after
 
@@ -197,6 +207,7 @@ def install_site(host: OpenHost, envelope: bytes) -> SiteCertificate:
                 "not_after": rfc3339(certificate.not_after),
                 "envelope_sha256": hashlib.sha256(envelope).hexdigest(),
                 "retention": _kept(certificate.retention),
+                **account_fields(),
             },
         )
         host.record(connection, [installed], now=now)
@@ -218,15 +229,41 @@ def _installed_certificates(connection: Connection) -> int:
     return connection.execute(count).scalar_one()
 
 
-def _team_draft(event: Event, team: Team, *, own: Terms = ALL_DEFAULT) -> Draft:
+def _team_draft(
+    event: Event,
+    team: Team,
+    *,
+    own: Terms = ALL_DEFAULT,
+    before: TeamEntry | None = None,
+) -> Draft:
     return Draft(
         event=event,
         outcome=Outcome.OK,
         team=team.name,
         fields={
-            "clearance": team.clearance,
-            "default_class": team.default_class,
-            "capture": team.capture,
+            **_allowed(team),
             "terms": None if own == ALL_DEFAULT else dataclasses.asdict(own),
+            "was": None if before is None else _changed(before, team, own),
+            **account_fields(),
         },
     )
+
+
+def _allowed(team: Team) -> dict[str, JSON]:
+    return {
+        "clearance": team.clearance,
+        "default_class": team.default_class,
+        "capture": team.capture,
+    }
+
+
+def _changed(before: TeamEntry, team: Team, own: Terms) -> dict[str, JSON]:
+    """Return what is not as it was before, as it was."""
+    now, said = _allowed(team), dataclasses.asdict(own)
+    was = {name: old for name, old in _allowed(before.team).items() if old != now[name]}
+    terms = {
+        name: old
+        for name, old in dataclasses.asdict(before.terms).items()
+        if old != said[name]
+    }
+    return {**was, "terms": terms or None}

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from appliance.account import account_fields
 from appliance.clock import Clock
 from appliance.db.session import create_database, database_faults
 from appliance.errors import HostNotReadyError
@@ -86,6 +87,7 @@ def initialise_trust(
                 "channel": root.channel,
                 "root_sha256": fingerprint_of(root_bytes),
                 "root_version": root.version,
+                **account_fields(),
             },
         )
         append(connection, [trusted], log=log, keys=keys, now=clock.now())

@@ -22,6 +22,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 from tuf.api.metadata import Targets
 
+from appliance.account import account_fields
 from appliance.db.session import database_faults, reader
 from appliance.environments.place import environment_folder, is_installed
 from appliance.import_steps.host import ImportHost
@@ -252,6 +253,7 @@ def _commit(host: ImportHost, change: Change, *, reason: Reason) -> None:
             "previous_generation": None if before is None else before.id,
             "previous_version": None if before is None else before.version,
             "reason": str(reason),
+            **account_fields(),
         },
     )
     with database_faults(host.database), host.database.begin() as connection:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from appliance.account import account_fields
 from appliance.db.session import database_faults, reader
 from appliance.import_steps.host import ImportHost
 from appliance.intake.lock import hold_import_lock
@@ -126,11 +127,17 @@ def set_capture(host: ImportHost, name: str, capture: Capture) -> ActiveModel:
         found = {model.name: model for model in catalogue.active_models(connection)}
         if name not in found:
             raise _no_model(name)
+        before = captures.model_captures(connection).get(name, captures.UNLIMITED)
         captures.set_model_capture(connection, name, capture, now=now)
         draft = Draft(
             event=Event.MODEL_CHANGED,
             outcome=Outcome.OK,
-            fields={"model": _model(found[name]), "capture": capture},
+            fields={
+                "model": _model(found[name]),
+                "capture": capture,
+                "was": {"capture": before} if before != capture else None,
+                **account_fields(),
+            },
         )
         host.append_records(connection, [draft])
     return found[name]
@@ -156,7 +163,10 @@ def _put_back(host: ImportHost, name: str) -> tuple[ActiveModel, ...]:
         back = tuple(model for model in models if model.sha256 in found)
         for sha256 in found:
             taken_out.put_back(connection, sha256)
-        drafts = [put_back_draft(model, reason="operator") for model in back]
+        drafts = [
+            put_back_draft(model, reason="operator", account=account_fields())
+            for model in back
+        ]
         if drafts:
             host.append_records(connection, drafts)
     return back
@@ -270,4 +280,5 @@ def _said(model: ActiveModel) -> dict[str, JSON]:
         "model": _model(model),
         "channel": model.channel,
         "version": model.version,
+        **account_fields(),
     }

@@ -13,6 +13,7 @@ A server that is running notices within a second.
 import datetime as dt
 from dataclasses import dataclass
 
+from appliance.account import account_fields
 from appliance.clock import rfc3339
 from appliance.db.session import database_faults
 from appliance.errors import UnsuitableReleaseError
@@ -61,7 +62,13 @@ def release_ledger(host: OpenHost, envelope: bytes) -> Released:
     _check_time(release, now)
     # 3. and 4. What halted it is over; then it may go on.
     with database_faults(host.database):
-        host.guard.release(release, envelope=envelope, key_ids=key_ids, now=now)
+        host.guard.release(
+            release,
+            envelope=envelope,
+            key_ids=key_ids,
+            now=now,
+            account=account_fields(),
+        )
     return Released(release=release, key_ids=key_ids)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from appliance.account import account_fields
 from appliance.db.session import database_faults, reader
 from appliance.import_steps.host import ImportHost
 from appliance.intake.lock import hold_import_lock
@@ -156,6 +157,7 @@ def _collected_draft(surplus: Surplus, *, keep: int) -> Draft:
             "keep": keep,
             "environments": len(surplus.environments),
             "generations": lost if len(lost) <= MAX_ITEMS else None,
+            **account_fields(),
         },
     )
 

@@ -5,6 +5,9 @@ no restart: whoever starts the server gives every model another try. The databas
 holds it meanwhile, so that commands can show it and take it back.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from appliance.engine.pool.setbacks import TakenOut
 from appliance.host import OpenHost
 from appliance.ledger.records.events import Draft, Event, Outcome
@@ -56,8 +59,13 @@ def try_all_again(host: OpenHost) -> None:
         host.record(connection, drafts, now=host.clock.now())
 
 
-def put_back_draft(model: ActiveModel, *, reason: str) -> Draft:
-    """Return the record of another try."""
+def put_back_draft(
+    model: ActiveModel,
+    *,
+    reason: str,
+    account: Mapping[str, JSON] = MappingProxyType({}),
+) -> Draft:
+    """Return the record of another try; ``account`` is who asked for it, if any did."""
     said: JSON = {
         "name": model.name,
         "sha256": model.sha256,
@@ -66,5 +74,5 @@ def put_back_draft(model: ActiveModel, *, reason: str) -> Draft:
     return Draft(
         event=Event.MODEL_PUT_BACK,
         outcome=Outcome.OK,
-        fields={"model": said, "reason": reason},
+        fields={"model": said, "reason": reason, **account},
     )

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from appliance.account import account_fields
 from appliance.cli.options import Json, host, read_input
 from appliance.cli.output import show
 from appliance.clock import SystemClock
@@ -100,6 +101,7 @@ def import_cosign(
             log=opened.log,
             keys=opened.keys,
             now=opened.clock.now(),
+            account=account_fields(),
         )
     value = {"size": head.size, "witness": key.name}
     line = f"{key.name} cosigned the first {head.size} records"

@@ -22,12 +22,16 @@ CLAIMS: Final[Mapping[str, Claim]] = {
     **EXPORT_CLAIMS,
     "identity": Claim(
         says="Every call is traced to one API key of one team; keys are made, expire "
-        "and are revoked on record.",
+        "and are revoked on record, with the account that did it.",
         events=("apikey.created", "apikey.revoked", "llm.request"),
         tests=(
             (
                 "tests/appliance/test_admin_flow.py::"
                 "test_a_key_is_recorded_when_it_is_made_and_once_when_it_is_revoked"
+            ),
+            (
+                "tests/appliance/test_admin_flow.py::"
+                "test_what_is_made_and_revoked_names_who_did_it"
             ),
             "tests/system/test_follow.py::test_a_revoked_key_is_refused_at_once",
             f"{_CHAT}::test_a_whole_answer_has_openais_shape_and_two_records",
@@ -37,7 +41,8 @@ CLAIMS: Final[Mapping[str, Claim]] = {
     ),
     "authorisation": Claim(
         says="Every call is decided by policies whose ids and set are in its record; "
-        "what a team may do changes on record.",
+        "what a team may do changes on record, with what it was before and the "
+        "account that changed it.",
         events=("llm.request", "llm.refused", "team.created", "team.changed"),
         tests=(
             f"{_CHAT}::test_a_whole_answer_has_openais_shape_and_two_records",
@@ -50,6 +55,10 @@ CLAIMS: Final[Mapping[str, Claim]] = {
             (
                 "tests/appliance/test_admin_flow.py::"
                 "test_a_team_is_recorded_when_its_classes_change"
+            ),
+            (
+                "tests/appliance/test_admin_flow.py::"
+                "test_a_change_of_a_team_names_who_did_it_and_what_was_before"
             ),
             (
                 "tests/appliance/policy/test_decide.py::"

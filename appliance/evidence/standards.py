@@ -22,8 +22,9 @@ STANDARDS: Final[Mapping[str, Framework]] = {
                 "changes",
                 "authorisation",
                 "identity",
-                left="Records of teams and keys do not name who changed them; what is "
-                "done past these commands is the operating system's to log.",
+                left="Records name accounts of the operating system, whose logins the "
+                "site gives to persons; what is done past these commands is the "
+                "operating system's to log.",
             ),
             asks("10.2.1.3", "Access to audit logs.", "reading", "texts-out"),
             asks(

@@ -44,9 +44,14 @@ def record_refusal(
     known: dict[str, JSON],
 ) -> None:
     """Record that a bundle was refused, in a transaction of its own."""
-    record(
-        host, refused_draft(code=error.code, outcome=outcome, step=step, known=known)
+    refused = refused_draft(
+        code=error.code,
+        outcome=outcome,
+        step=step,
+        known=known,
+        operator_uid=host.operator_uid,
     )
+    record(host, refused)
 
 
 def admit(host: ImportHost, copies: Copies) -> int:
@@ -104,9 +109,10 @@ def update_trust(
         ConflictError: The trust state is no longer ``trust``.
     """
     accepted = _expiry_drafts(host, bundle, receipt) if receipt else ()
+    updated = updated_draft(bundle, operator_uid=host.operator_uid)
     with database_faults(host.database), host.database.begin() as connection:
         _replace_trust(connection, bundle, trust=trust)
-        host.append_records(connection, (*accepted, updated_draft(bundle)))
+        host.append_records(connection, (*accepted, updated))
 
 
 def repair(
@@ -133,7 +139,9 @@ def repair(
     ]
     drafts = (
         *_expiry_drafts(host, bundle, receipt),
-        repaired_draft(bundle, replaced, generation=generation),
+        repaired_draft(
+            bundle, replaced, generation=generation, operator_uid=receipt.operator_uid
+        ),
     )
     with database_faults(host.database), host.database.begin() as connection:
         host.append_records(connection, drafts)

@@ -131,13 +131,21 @@ def imported_draft(
 
 
 def repaired_draft(
-    bundle: VerifiedBundle, replaced: Sequence[Artifact], *, generation: int
+    bundle: VerifiedBundle,
+    replaced: Sequence[Artifact],
+    *,
+    generation: int,
+    operator_uid: int,
 ) -> Draft:
     """Return the record of stored files that were replaced by what was signed."""
     return _passed(
         Event.BUNDLE_REPAIRED,
         bundle,
-        {"generation": generation, "artifacts": _listed(replaced)},
+        {
+            "generation": generation,
+            "artifacts": _listed(replaced),
+            "operator_uid": operator_uid,
+        },
     )
 
 
@@ -191,7 +199,7 @@ def expiry_draft(
     )
 
 
-def updated_draft(bundle: VerifiedBundle) -> Draft:
+def updated_draft(bundle: VerifiedBundle, *, operator_uid: int) -> Draft:
     """Return the record of news of whom to trust that made no generation."""
     return Draft(
         event=Event.TRUST_UPDATED,
@@ -199,12 +207,18 @@ def updated_draft(bundle: VerifiedBundle) -> Draft:
         fields={
             "channel": bundle.manifest.channel,
             "root_version": bundle.root_version,
+            "operator_uid": operator_uid,
         },
     )
 
 
 def refused_draft(
-    *, code: str, outcome: Outcome, step: str, known: Mapping[str, JSON]
+    *,
+    code: str,
+    outcome: Outcome,
+    step: str,
+    known: Mapping[str, JSON],
+    operator_uid: int,
 ) -> Draft:
     """Return the record of a bundle refused at ``step``, of which so much is known.
 
@@ -213,7 +227,7 @@ def refused_draft(
     return Draft(
         event=Event.BUNDLE_REFUSED,
         outcome=outcome,
-        fields={"code": code, "step": step, **known},
+        fields={"code": code, "step": step, "operator_uid": operator_uid, **known},
     )
 
 

@@ -2,7 +2,9 @@
 
 import datetime as dt
 import json
+import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +136,35 @@ def test_a_teams_terms_are_recorded_when_they_change_and_not_again(
     assert entry == admin_flow.get_team(host, "claims")
     changed = [each.get("terms") for each in records(host, "team.changed")]
     assert changed == [{"running": 4}, None]
+
+
+def test_a_change_of_a_team_names_who_did_it_and_what_was_before(
+    host: OpenHost,
+) -> None:
+    admin_flow.create_key(host, team="claims", name="", lifetime=DAY)
+    set_team = partial(admin_flow.set_team, host, "claims", levels=LEVELS)
+    set_team(clearance="pii", changes={"running": "4", "queued": "9"})
+    set_team(changes={"running": "5", "queued": "default"})
+    set_team(capture="digest")
+    changed = records(host, "team.changed")
+    assert [each["was"] for each in changed] == [
+        {"clearance": "internal", "terms": {}},
+        {"terms": {"running": 4, "queued": 9}},
+        {"capture": "metadata"},
+    ]
+    assert {each["operator_uid"] for each in changed} == {os.getuid()}
+
+
+def test_what_is_made_and_revoked_names_who_did_it(host: OpenHost, keys: Keys) -> None:
+    key, _ = admin_flow.create_key(host, team="claims", name="", lifetime=DAY)
+    admin_flow.revoke_key(host, key.key_id)
+    admin_flow.install_site(host, signed(keys))
+    for event in (
+        *("team.created", "apikey.created", "apikey.revoked"),
+        *("site.cert_installed", "trust.initialised"),
+    ):
+        (record,) = records(host, event)
+        assert record["operator_uid"] == os.getuid(), event
 
 
 def test_a_term_that_cannot_be_changes_nothing(host: OpenHost) -> None:

@@ -1,6 +1,7 @@
 """Going back to a kept generation: what is refused, what moves, what never moves."""
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -228,7 +229,7 @@ def test_rolling_back_moves_the_generation_and_never_the_trust(kept: Kept) -> No
     said = json.loads(record)
     assert (said["generation"], said["version"]) == (first, 1)
     assert (said["previous_generation"], said["previous_version"]) == (second, 2)
-    assert said["reason"] == "rollback"
+    assert (said["reason"], said["operator_uid"]) == ("rollback", os.getuid())
 
 
 def test_rolling_back_twice_returns_and_an_id_goes_further_back(kept: Kept) -> None:

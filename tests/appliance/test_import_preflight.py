@@ -45,7 +45,7 @@ def test_what_the_settings_do_not_take_is_refused_before_a_byte_is_written(
     assert seen[-1] is Step.PREFLIGHT
     assert host.events("bundle.verified") == []
     (record,) = map(json.loads, host.events("bundle.refused"))
-    assert record["step"] == "preflight"
+    assert (record["step"], record["operator_uid"]) == ("preflight", 1000)
     assert list(host.staging.iterdir()) == []
     with pytest.raises(kind):
         preview_import(parts, bundle.folder)

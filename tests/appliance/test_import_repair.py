@@ -86,6 +86,7 @@ def test_a_damaged_file_of_the_active_bundle_is_repaired_and_recorded(
         }
     ]
     assert record["generation"] == first.generation
+    assert record["operator_uid"] == 1000
     assert len(host.events("bundle.imported")) == 1
 
 

@@ -61,7 +61,7 @@ def test_a_trust_only_bundle_changes_the_trust_and_no_generation(
     assert trust.floor is not None
     assert (trust.floor.root_version, trust.floor.bundle_version) == (2, 2)
     (record,) = map(json.loads, host.events("trust.updated"))
-    assert record["root_version"] == 2
+    assert (record["root_version"], record["operator_uid"]) == (2, 1000)
     assert host.rows()["record"][:-1] == rows["record"]
 
 

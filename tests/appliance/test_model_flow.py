@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -69,10 +70,24 @@ def test_what_a_model_allows_to_be_captured_goes_by_its_name_and_is_on_record(
     assert allowed() == {"a": "digest", "b": "full", "c": "full"}
     model_flow.set_capture(kept.parts, "a", "full")
     assert allowed()["a"] == "full"
-    said = [
-        json.loads(record)["capture"] for record in kept.host.events("model.changed")
+    said = [json.loads(record) for record in kept.host.events("model.changed")]
+    assert [(each["was"]["capture"], each["capture"]) for each in said] == [
+        ("full", "metadata"),
+        ("metadata", "digest"),
+        ("digest", "full"),
     ]
-    assert said == ["metadata", "digest", "full"]
+
+
+def test_every_change_of_a_model_names_who_did_it(kept: Kept) -> None:
+    model_flow.set_capture(kept.parts, "a", "digest")
+    model_flow.remove_model(kept.parts, "a")
+    model_flow.restore_model(kept.parts, "a")
+    with kept.host.database.begin() as connection:
+        taken_out.take_out(connection, sha256_of(b"weights"), crashes=3, now=NOW)
+    model_flow.restore_model(kept.parts, "a")
+    for event in ("changed", "removed", "restored", "put_back"):
+        (record,) = kept.host.events(f"model.{event}")
+        assert json.loads(record)["operator_uid"] == os.getuid(), event
 
 
 def test_a_level_that_this_release_does_not_know_allows_the_least(kept: Kept) -> None:

@@ -2,7 +2,10 @@
 
 import datetime as dt
 import json
+import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +185,10 @@ def test_a_release_is_on_record_with_who_signed_it_and_why(
     status, value = run("audit", "release", path)
     assert (status, value["cause"]) == (0, "io-error")
     assert events(home)[-2:] == ["log.halted", "log.released"]
+    with closing(sqlite3.connect(home / "sallyport.db")) as database:
+        newest = "SELECT bytes FROM record ORDER BY seq DESC LIMIT 1"
+        (said,) = database.execute(newest).fetchone()
+    assert json.loads(said)["operator_uid"] == os.getuid()
     assert run("audit", "status")[1]["state"] in {"OK", "LOW"}
     assert run("audit", "fsck")[0] == 0
     assert run("key", "create", "--team", "claims")[0] == 0

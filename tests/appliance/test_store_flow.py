@@ -132,6 +132,7 @@ def test_a_collection_keeps_the_active_one_and_the_one_before(kept: Kept) -> Non
     said = json.loads(kept.host.events("store.collected")[-1])
     assert (said["files"], said["size_bytes"]) == (1, len(ONE["model/a"]))
     assert (said["generations"], said["keep"]) == ([1], 1)
+    assert said["operator_uid"] == os.getuid()
     assert problems(kept) == []
 
 

@@ -1,6 +1,8 @@
 """What witnesses signed of this ledger: taken in, and given out with every export."""
 
 import datetime as dt
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from sqlalchemy import Connection, insert, select
 
@@ -10,6 +12,7 @@ from appliance.ledger.log.consistency import check_held
 from appliance.ledger.log.head import LogIdentity, read_checkpoint
 from appliance.ledger.log.keys import LedgerKeys
 from appliance.ledger.records.events import Draft, Event, Outcome, timestamp
+from appliance.ledger.records.fields import JSON
 from appliance.ledger.tree.cosignature import WitnessKey, open_cosignature
 from appliance.ledger.tree.note import Checkpoint, decode_note, parse_checkpoint
 from bundleformat.errors import ConflictError, SignatureError
@@ -26,8 +29,11 @@ def import_cosignature(
     log: LogIdentity,
     keys: LedgerKeys,
     now: dt.datetime,
+    account: Mapping[str, JSON] = MappingProxyType({}),
 ) -> Checkpoint:
     """Keep what ``witness`` signed in the note ``data``, and record that it is here.
+
+    ``account`` is who brought it, for the record.
 
     Raises:
         MalformedError: It is no signed checkpoint.
@@ -69,6 +75,7 @@ def import_cosignature(
             "size": str(head.size),
             "witness": witness.encode(),
             "cosigned": timestamp(said),
+            **account,
         },
     )
     append(connection, [draft], log=log, keys=keys, now=now)

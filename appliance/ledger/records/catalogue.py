@@ -199,6 +199,12 @@ _SELECTION = object_of(
 _ACCOUNT = {"operator_uid": COUNT, "login_uid": COUNT}
 """Who did it, as the operating system knows them."""
 
+_TEAM = {"clearance": TOKEN, "default_class": TOKEN, "capture": TOKEN}
+"""What a team may send, and how much of it is captured."""
+
+_OLD_TEAM = object_of(optional={**_TEAM, "terms": _TEAM_TERMS})
+"""What was changed, as it was; what was the host's default then is not in it."""
+
 _ARTIFACT = object_of(
     required={"kind": TOKEN, "name": TOKEN, "sha256": SHA256, "size_bytes": COUNT}
 )
@@ -296,7 +302,7 @@ CATALOGUE: Mapping[Event, Terms] = {
                 "issued": TIME,
                 "release_sha256": SHA256,
             },
-            optional=TWO_HEADS,
+            optional={**TWO_HEADS, **_ACCOUNT},
         )
     ),
     Event.CLOCK_STEP: Terms(
@@ -306,7 +312,10 @@ CATALOGUE: Mapping[Event, Terms] = {
         fields=object_of(required={"cause": TOKEN, "refused": COUNT})
     ),
     Event.LOG_COSIGNED: Terms(
-        fields=object_of(required={"size": SEQ, "witness": TOKEN, "cosigned": TIME})
+        fields=object_of(
+            required={"size": SEQ, "witness": TOKEN, "cosigned": TIME},
+            optional=_ACCOUNT,
+        )
     ),
     Event.LOG_PRUNED: Terms(
         fields=object_of(
@@ -351,37 +360,35 @@ CATALOGUE: Mapping[Event, Terms] = {
         fields=object_of(required={"epoch": COUNT, "vkey": TOKEN, "reason": TOKEN})
     ),
     Event.APIKEY_CREATED: Terms(
-        fields=object_of(required={"key_id": TOKEN}, optional={"not_after": TIME}),
-        team=Presence.REQUIRED,
-    ),
-    Event.APIKEY_REVOKED: Terms(
-        fields=object_of(required={"key_id": TOKEN}), team=Presence.REQUIRED
-    ),
-    Event.TEAM_CREATED: Terms(
         fields=object_of(
-            optional={"clearance": TOKEN, "default_class": TOKEN, "capture": TOKEN}
+            required={"key_id": TOKEN}, optional={"not_after": TIME, **_ACCOUNT}
         ),
         team=Presence.REQUIRED,
     ),
+    Event.APIKEY_REVOKED: Terms(
+        fields=object_of(required={"key_id": TOKEN}, optional=_ACCOUNT),
+        team=Presence.REQUIRED,
+    ),
+    Event.TEAM_CREATED: Terms(
+        fields=object_of(optional={**_TEAM, **_ACCOUNT}), team=Presence.REQUIRED
+    ),
     Event.TEAM_CHANGED: Terms(
         fields=object_of(
-            optional={
-                "clearance": TOKEN,
-                "default_class": TOKEN,
-                "capture": TOKEN,
-                "terms": _TEAM_TERMS,
-            }
+            optional={**_TEAM, "terms": _TEAM_TERMS, "was": _OLD_TEAM, **_ACCOUNT}
         ),
         team=Presence.REQUIRED,
     ),
     Event.TRUST_INITIALISED: Terms(
         fields=object_of(
             required={"channel": TOKEN, "root_sha256": SHA256},
-            optional={"root_version": COUNT},
+            optional={"root_version": COUNT, **_ACCOUNT},
         )
     ),
     Event.TRUST_UPDATED: Terms(
-        fields=object_of(required={"channel": TOKEN, "root_version": COUNT})
+        fields=object_of(
+            required={"channel": TOKEN, "root_version": COUNT},
+            optional={"operator_uid": COUNT},
+        )
     ),
     Event.SITE_CERT_INSTALLED: Terms(
         fields=object_of(
@@ -397,6 +404,7 @@ CATALOGUE: Mapping[Event, Terms] = {
                         "bodies_days": COUNT,
                     }
                 ),
+                **_ACCOUNT,
             },
         )
     ),
@@ -457,7 +465,11 @@ CATALOGUE: Mapping[Event, Terms] = {
     Event.BUNDLE_REPAIRED: Terms(
         fields=object_of(
             required=_BUNDLE,
-            optional={"generation": COUNT, "artifacts": list_of(_ARTIFACT)},
+            optional={
+                "generation": COUNT,
+                "artifacts": list_of(_ARTIFACT),
+                "operator_uid": COUNT,
+            },
         )
     ),
     Event.BUNDLE_REFUSED: Terms(
@@ -468,6 +480,7 @@ CATALOGUE: Mapping[Event, Terms] = {
                 "channel": TOKEN,
                 "version": COUNT,
                 "manifest_sha256": SHA256,
+                "operator_uid": COUNT,
             },
         ),
         outcomes=(Outcome.REFUSED, Outcome.ERROR),
@@ -481,17 +494,30 @@ CATALOGUE: Mapping[Event, Terms] = {
                 "generation": COUNT,
                 "reason": TOKEN,
             },
-            optional={"previous_generation": COUNT, "previous_version": COUNT},
+            optional={
+                "previous_generation": COUNT,
+                "previous_version": COUNT,
+                **_ACCOUNT,
+            },
         )
     ),
     Event.MODEL_REMOVED: Terms(
-        fields=object_of(required={"model": _MODEL, "channel": TOKEN, "version": COUNT})
+        fields=object_of(
+            required={"model": _MODEL, "channel": TOKEN, "version": COUNT},
+            optional=_ACCOUNT,
+        )
     ),
     Event.MODEL_RESTORED: Terms(
-        fields=object_of(required={"model": _MODEL, "channel": TOKEN, "version": COUNT})
+        fields=object_of(
+            required={"model": _MODEL, "channel": TOKEN, "version": COUNT},
+            optional=_ACCOUNT,
+        )
     ),
     Event.MODEL_CHANGED: Terms(
-        fields=object_of(required={"model": _MODEL, "capture": TOKEN})
+        fields=object_of(
+            required={"model": _MODEL, "capture": TOKEN},
+            optional={"was": object_of(required={"capture": TOKEN}), **_ACCOUNT},
+        )
     ),
     Event.MODEL_TAKEN_OUT: Terms(
         fields=object_of(
@@ -501,12 +527,16 @@ CATALOGUE: Mapping[Event, Terms] = {
         outcomes=(Outcome.ERROR,),
     ),
     Event.MODEL_PUT_BACK: Terms(
-        fields=object_of(required={"model": _MODEL, "reason": TOKEN})
+        fields=object_of(required={"model": _MODEL, "reason": TOKEN}, optional=_ACCOUNT)
     ),
     Event.STORE_COLLECTED: Terms(
         fields=object_of(
             required={"files": COUNT, "size_bytes": COUNT, "keep": COUNT},
-            optional={"environments": COUNT, "generations": list_of(COUNT)},
+            optional={
+                "environments": COUNT,
+                "generations": list_of(COUNT),
+                **_ACCOUNT,
+            },
         )
     ),
     Event.STORE_REPAIRED: Terms(

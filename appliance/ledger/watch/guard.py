@@ -7,8 +7,10 @@ for every process, until the security officer releases it.
 
 import contextlib
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 from sqlalchemy import Connection, Engine, select
@@ -22,6 +24,7 @@ from appliance.ledger.log.halt import Halt, find_halt, marker_of
 from appliance.ledger.log.halt_marker import Marked
 from appliance.ledger.log.objects import ObjectsWatch, check_objects
 from appliance.ledger.records.events import Draft, Event
+from appliance.ledger.records.fields import JSON
 from appliance.ledger.watch.ballast import Ballast
 from appliance.ledger.watch.clock_watch import ClockWatch, check_clock
 from appliance.ledger.watch.halting import Signing, end_halt, keep_halt, mark
@@ -271,10 +274,12 @@ class LedgerGuard:
         envelope: bytes,
         key_ids: tuple[str, ...],
         now: dt.datetime,
+        account: Mapping[str, JSON] = MappingProxyType({}),
     ) -> None:
         """End the halt that ``release`` names, if its cause is over.
 
-        The caller MUST have compared the release with the halt.
+        The caller MUST have compared the release with the halt. ``account`` is who
+        brought it, for its record.
 
         Raises:
             AuditUnavailableError: Triggers are changed, or the head is not sound.
@@ -291,6 +296,7 @@ class LedgerGuard:
                 key_ids=key_ids,
                 signing=self._signing,
                 now=now,
+                account=account,
             )
         with contextlib.suppress(OSError):
             marker_of(self._engine).remove()

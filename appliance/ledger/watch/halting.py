@@ -140,6 +140,7 @@ def end_halt(
     key_ids: tuple[str, ...],
     signing: Signing,
     now: dt.datetime,
+    account: Mapping[str, JSON],
 ) -> None:
     """Append ``log.released`` and close the halt's row in the caller's transaction.
 
@@ -163,6 +164,7 @@ def end_halt(
             "issued": timestamp(release.issued),
             "release_sha256": hashlib.sha256(envelope).hexdigest(),
             **_heads_of(connection, release.halt),
+            **account,
         },
     )
     seq = _append(connection, draft, signing=signing, now=now)

@@ -110,6 +110,31 @@ def test_an_event_counts_where_it_is_written_and_not_where_it_is_looked_for(
     assert emitted(ast.walk(ast.parse(code))) == found
 
 
+OF_NOBODY = {
+    *("log.created", "log.low", "log.recovered", "log.halted", "log.resumed"),
+    *("key.rotate", "clock.step", "model.taken_out", "siem.gap"),
+    *("server.started", "server.stopped", "engine.crashed"),
+    *("llm.request", "llm.response", "llm.refused", "llm.aborted"),
+}
+"""What the host does by itself, or for a caller, whom ``actor`` names."""
+
+OF_AN_IMPORT = {
+    *("bundle.verified", "bundle.copied", "bundle.examined", "bundle.loaded"),
+    *("bundle.policies_checked", "bundle.environments_installed", "bundle.admitted"),
+}
+"""Steps before ``bundle.imported`` or ``bundle.refused``, which name who imports."""
+
+
+@pytest.mark.parametrize("event", list(Event))
+def test_the_record_of_what_a_person_does_can_name_who(event: Event) -> None:
+    refused = ""
+    try:
+        catalogue.CATALOGUE[event].fields({"operator_uid": 1000}, "record")
+    except ValueError as error:
+        refused = str(error)
+    assert ("no field" in refused) == (event in OF_NOBODY | OF_AN_IMPORT)
+
+
 def test_every_field_is_written_somewhere() -> None:
     fields = listed()
     assert {"channel", "prompt_tokens", "set_sha256"} <= fields
