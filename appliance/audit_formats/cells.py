@@ -25,6 +25,7 @@ FIRST: Final = (
     "model.sha256",
     "model.generation",
     "labels.class",
+    "labels.class_source",
     "labels.region",
     "labels.requested_region",
     "policy.decision",

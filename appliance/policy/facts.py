@@ -7,6 +7,10 @@ Cedar's terms. Times MUST carry their zone.
 
 import datetime as dt
 from dataclasses import dataclass
+from typing import Literal
+
+ClassSource = Literal["team", "header"]
+"""Where a request's data class came from; nothing else sets it."""
 
 CHAT = "chat"
 """The action of a chat completion, as the schema names it."""
@@ -43,12 +47,15 @@ class Labels:
 
     Attributes:
         data_class: The most restrictive class that applies; what records show.
+        class_source: Whose it is: the team's default, or the caller's header where
+            that is more restrictive.
         data_classes: Every class that applies: the team's own, and each one
             the caller added that is no less restrictive.
         regions: Every region the caller named; empty if none was named.
     """
 
     data_class: str
+    class_source: ClassSource
     data_classes: tuple[str, ...]
     regions: tuple[str, ...]
 

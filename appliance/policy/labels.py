@@ -38,8 +38,10 @@ def effective_labels(
         {default, *(row for row in added if row.level >= default.level)},
         key=lambda row: (row.level, row.name),
     )
+    strictest = max((default, *kept), key=lambda row: row.level)
     return Labels(
-        data_class=max((default, *kept), key=lambda row: row.level).name,
+        data_class=strictest.name,
+        class_source="team" if strictest == default else "header",
         data_classes=tuple(row.name for row in kept),
         regions=_asked_regions(region_headers),
     )

@@ -153,6 +153,7 @@ def _labels_field(progress: Progress) -> JSON:
     asked = ",".join(progress.labels.regions)
     return {
         "class": progress.labels.data_class,
+        "class_source": progress.labels.class_source,
         "requested_region": token_or_digest(asked) if asked else None,
         "region": None if progress.site is None else progress.site.region,
     }

@@ -49,7 +49,7 @@ _TOLD: Final = frozenset(
 _TOLD_WITHIN: Final[Mapping[str, frozenset[str]]] = {
     "model": frozenset({"name", "sha256", "generation"}),
     "body": frozenset({"capture", "lowered_from", "size_bytes"}),
-    "labels": frozenset({"class", "region"}),
+    "labels": frozenset({"class", "class_source", "region"}),
     "params": frozenset({"stream", "max_tokens", "messages", "inputs"}),
 }
 """Objects of which only these fields are told: not what commits to a text, and not

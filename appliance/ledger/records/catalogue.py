@@ -124,8 +124,14 @@ _ASKED_MODEL = object_of(optional={"name": TOKEN, "name_sha256": SHA256})
 """``name`` only if this host knows that model; anything else by its digest."""
 
 _LABELS = object_of(
-    optional={"class": TOKEN, "region": TOKEN, "requested_region": TOKEN}
+    optional={
+        "class": TOKEN,
+        "class_source": TOKEN,
+        "region": TOKEN,
+        "requested_region": TOKEN,
+    }
 )
+"""``class_source`` is whose the class is: ``team``, its default, or ``header``."""
 
 _POLICY = object_of(
     required={"decision": TOKEN, "ids": list_of(TOKEN)},

@@ -110,6 +110,15 @@ def test_a_label_cannot_widen_what_the_team_may_do() -> None:
     answer = ask(made, headers={"x-data-class": "public"})
     assert answer.status == 200
     assert answer.headers["x-data-class"] == "internal"
+    labels = made.ledger.records[0]["labels"]
+    assert (labels["class"], labels["class_source"]) == ("internal", "team")
+
+
+def test_a_class_that_a_header_narrowed_is_recorded_as_the_headers() -> None:
+    made = gateway()
+    ask(made, headers={"x-data-class": "phi"})
+    labels = made.ledger.records[0]["labels"]
+    assert (labels["class"], labels["class_source"]) == ("phi", "header")
 
 
 def test_a_host_without_a_site_certificate_serves_nothing() -> None:

@@ -22,7 +22,9 @@ FACTS = RequestFacts(
     key_expires=NOW + DAY,
     team="claims",
     clearance="pii",
-    labels=Labels(data_class="pii", data_classes=("pii",), regions=()),
+    labels=Labels(
+        data_class="pii", class_source="team", data_classes=("pii",), regions=()
+    ),
     model=ModelFacts(
         name="demo",
         sha256="1" * 64,

@@ -84,8 +84,25 @@ def test_nothing_but_known_classes_and_tokens_is_repeated(
 
 def test_without_headers_the_default_applies() -> None:
     assert classes_of() == Labels(
-        data_class="internal", data_classes=("internal",), regions=()
+        data_class="internal",
+        class_source="team",
+        data_classes=("internal",),
+        regions=(),
     )
+
+
+def test_a_class_is_the_teams_unless_a_header_is_more_restrictive() -> None:
+    for headers, source in (
+        ((), "team"),
+        (("public",), "team"),
+        (("internal",), "team"),
+        (("pii",), "header"),
+        (("public", "pii"), "header"),
+        (("cosmic",), "header"),
+    ):
+        assert classes_of(*headers).class_source == source, headers
+    # Of two classes of one level it is the team's own that records show.
+    assert classes_of("pci", default="phi").class_source == "team"
 
 
 def test_more_restrictive_header_applies_beside_the_default() -> None:
