@@ -1,14 +1,16 @@
 """Takes the ledger out of a host: the records, and what is made from them.
 
 1. what is asked for can be: the place is free, and the programs are there.
-2. the export is on record, then written; see ``ledger.export``.
+2. the export is on record, then written; see ``ledger.export``. The policies that
+   its records name come with it, but not with the proof of a call: that is for
+   whoever made it.
 3. where one file is wanted, the written folder is packed, and the file published.
    If only one auditor is to read it, what is written before lies in the home alone.
 """
 
 import dataclasses
 import datetime as dt
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -36,6 +38,7 @@ from appliance.ledger.log.rotation import key_chain
 from appliance.ledger.records.events import Event
 from appliance.ledger.records.fields import JSON
 from appliance.ledger.tree.note import Checkpoint
+from appliance.policy_text_flow import write_policies
 from appliance.scratch import scratch_beside
 from bundleformat.errors import UsageError
 
@@ -148,7 +151,12 @@ def export_ledger(
     with host.look() as connection:
         wishes = _wishes(connection, asked, form=form, texts=texts)
     write = partial(
-        _export_folder, host, formats=form.formats, more=more, now=now, wishes=wishes
+        _export_folder,
+        host,
+        formats=form.formats,
+        more=(partial(write_policies, host), *((more,) if more else ())),
+        now=now,
+        wishes=wishes,
     )
     if form.carrier is Carrier.FOLDER:
         return write(out)
@@ -196,14 +204,14 @@ def _export_folder(
     out: Path,
     *,
     formats: Collection[Format],
-    more: Derive | None = None,
+    more: Sequence[Derive] = (),
     now: dt.datetime,
     wishes: Wishes,
 ) -> Export:
     def also(folder: Path) -> Iterable[str]:
         yield from derive(folder, formats, created=now, tool=tool_name())
-        if more is not None:
-            yield from more(folder)
+        for each in more:
+            yield from each(folder)
 
     return export(
         host.database,

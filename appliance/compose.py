@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine
 from appliance.bodies.keeper import BodyKeeper
 from appliance.body_flow import open_vault
 from appliance.clock import Clock, SystemClock
+from appliance.core_policies import core_files
 from appliance.db.session import database_faults, open_database, reader
 from appliance.engine.planning.orders import margins
 from appliance.engine.planning.planned_budget import PlannedBudget
@@ -34,10 +35,9 @@ from appliance.ledger.watch.guard import LedgerGuard, State
 from appliance.ledger.watch.halting import Signing
 from appliance.ledger.watch.head_copy import HeadCopy
 from appliance.ledger.writer import LedgerWriter
-from appliance.policy.compile import CoreFiles, check_policies
+from appliance.policy.compile import check_policies
 from appliance.private_file import read_private_file
 from appliance.registry.store import Store
-from appliance.resources import folder
 from appliance.settings import (
     EngineSettings,
     LedgerSettings,
@@ -129,19 +129,6 @@ def _open_without_key(database: Engine, home: Home) -> tuple[LogIdentity, Ledger
 def _open_ledger(database: Engine, home: Home) -> tuple[LogIdentity, LedgerKeys]:
     with database_faults(database), reader(database).connect() as connection:
         return open_ledger(connection, key_path=home.ledger_key)
-
-
-def core_files() -> CoreFiles:
-    """Read the installed core policies."""
-    policies = folder("policies")
-    return CoreFiles(
-        schema=(policies / "schema.cedarschema").read_bytes(),
-        classes=(policies / "classes.toml").read_bytes(),
-        policies=tuple(
-            (path.name, path.read_bytes())
-            for path in sorted((policies / "core").glob("*.cedar"))
-        ),
-    )
 
 
 def import_host(host: OpenHost) -> ImportHost:

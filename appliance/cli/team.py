@@ -10,7 +10,7 @@ from appliance.admin_flow import TeamEntry
 from appliance.bodies.capture import LEVELS
 from appliance.cli.options import Json, host
 from appliance.cli.output import show, table
-from appliance.compose import core_files
+from appliance.core_policies import core_files
 from appliance.identity.terms import DEFAULT, NAMES, PRIORITIES
 from appliance.policy.classes import parse_classes
 from appliance.quota.allowance import allowance

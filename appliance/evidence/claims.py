@@ -40,9 +40,9 @@ CLAIMS: Final[Mapping[str, Claim]] = {
         "beyond a rate are counted and not listed.",
     ),
     "authorisation": Claim(
-        says="Every call is decided by policies whose ids and set are in its record; "
-        "what a team may do changes on record, with what it was before and the "
-        "account that changed it.",
+        says="Every call is decided by policies whose ids and set are in its record, "
+        "and whose text comes with an export; what a team may do changes on record, "
+        "with what it was before and the account that changed it.",
         events=("llm.request", "llm.refused", "team.created", "team.changed"),
         tests=(
             f"{_CHAT}::test_a_whole_answer_has_openais_shape_and_two_records",
@@ -64,8 +64,14 @@ CLAIMS: Final[Mapping[str, Claim]] = {
                 "tests/appliance/policy/test_decide.py::"
                 "test_erroring_forbid_denies_instead_of_being_skipped"
             ),
+            (
+                "tests/appliance/test_policy_text_flow.py::"
+                "test_every_set_and_text_is_the_one_that_a_record_names"
+            ),
         ),
-        not_covered="No second person approves what the operator of a host changes.",
+        not_covered="No second person approves what the operator of a host changes. "
+        "The text of a set whose generation or release of Sallyport is gone is not "
+        "there.",
     ),
     "residency": Claim(
         says="A host serves only where a signed certificate says it stands, and only "

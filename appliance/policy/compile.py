@@ -7,7 +7,7 @@ of it. A file with one fault is refused whole. Policies are known by their own
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import cedarpy
@@ -196,12 +196,20 @@ def _join(rules: Iterable[Rule]) -> cedarpy.PolicySet:
     )
 
 
-def _digest(core: CoreFiles, site: PolicyFiles) -> str:
-    """Return the digest that an auditor can recompute from the files alone."""
-    listed = {
+def set_listing(core: CoreFiles, site: Mapping[str, str]) -> dict[str, object]:
+    """Return what names every file of a set; its RFC 8785 bytes hash to the set's.
+
+    So an auditor can work it out from the files alone. ``site`` gives the digest of
+    each of the site's files, by its name.
+    """
+    return {
         "schema": sha256_of(core.schema),
         "classes": sha256_of(core.classes),
         "core": {name: sha256_of(data) for name, data in core.policies},
-        "site": {name: sha256_of(data) for name, data in site},
+        "site": dict(site),
     }
+
+
+def _digest(core: CoreFiles, site: PolicyFiles) -> str:
+    listed = set_listing(core, {name: sha256_of(data) for name, data in site})
     return sha256_of(strictjson.encode(listed))

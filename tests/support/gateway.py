@@ -11,7 +11,7 @@ from appliance.api.app import build_app
 from appliance.api.doorman import Front
 from appliance.api.metrics import Metrics
 from appliance.bodies.vault import Body
-from appliance.compose import core_files
+from appliance.core_policies import core_files
 from appliance.errors import (
     AuditUnavailableError,
     AuthenticationError,

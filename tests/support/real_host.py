@@ -20,7 +20,8 @@ from securesystemslib.signer import CryptoSigner
 
 from appliance import admin_flow, commission_flow, import_flow
 from appliance.clock import SystemClock
-from appliance.compose import core_files, import_host, open_host
+from appliance.compose import import_host, open_host
+from appliance.core_policies import core_files
 from appliance.home import Home
 from appliance.import_steps.host import Asked
 from appliance.policy.classes import parse_classes

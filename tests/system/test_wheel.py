@@ -11,7 +11,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import appliance
-from appliance.compose import core_files
+from appliance.core_policies import core_files
 from appliance.db.session import create_database, open_database
 from appliance.policy.compile import compile_policies
 from appliance.resources import folder

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from appliance.compose import core_files
+from appliance.core_policies import core_files
 from appliance.engine.planning.choices import USUAL, Choice, Measurement, Timing
 from appliance.engine.planning.measured import encode_measured, host_kind
 from appliance.engine.pool.setbacks import TakenOut
