@@ -29,6 +29,12 @@ first answers are written in small batches while its last prompts wait; with mor
 streams stutter for little.
 """
 
+CROWD_STRETCH = 2.0
+"""How much longer than otherwise a step may take while more wait than are answered.
+
+The few streams stutter for as long as it takes until the many have begun.
+"""
+
 _NEWEST = 0.2
 """Share of the newest step in what is learned."""
 
@@ -61,10 +67,15 @@ class Pace:
         self._base_s = 0.0
         self._row_s = token_s
 
-    def room(self, *, rows: int) -> int:
-        """Return the prompt tokens that a step with ``rows`` answers may hold."""
+    def room(self, *, rows: int, prompts: int = 1) -> int:
+        """Return the prompt tokens that a step with ``rows`` answers may hold.
+
+        ``prompts`` is how many requests wait for their first token.
+        """
         answers_s = self.answers_s(rows) if rows else 0.0
         target_s = self._target_s if rows else self._alone_s
+        if 0 < rows < prompts:
+            target_s *= CROWD_STRETCH
         left_s = max(target_s - answers_s, PROMPT_SHARE * answers_s)
         most = self._batch_tokens - rows
         if left_s >= most * self._token_s:

@@ -79,7 +79,11 @@ class Planner:
             return self._alone(first, leapt=leapt)
         given = self._round_robin.divide(
             [_demand(each) for each in leading],
-            room=self._pace.room(rows=len(answers)) if leading else 0,
+            room=(
+                self._pace.room(rows=len(answers), prompts=len(leading))
+                if leading
+                else 0
+            ),
         )
         drafts = {} if leading else self._drafts(answers)
         slices = [_answer(each, drafts.get(each.request_id, ())) for each in answers]

@@ -21,6 +21,11 @@ def test_without_answers_a_step_may_take_longer() -> None:
     assert pace(token_s=0.001).room(rows=10) == 90
 
 
+def test_a_step_may_take_twice_as_long_while_more_wait_than_are_answered() -> None:
+    rooms = [pace(token_s=0.001).room(rows=10, prompts=n) for n in (1, 10, 11, 90)]
+    assert rooms == [90, 90, 190, 190]
+
+
 def test_a_prompt_advances_however_slow_the_host_is() -> None:
     assert pace(token_s=60).room(rows=4) == LEAST_PROMPT_TOKENS
     assert pace(token_s=60).room(rows=0) == LEAST_PROMPT_TOKENS
