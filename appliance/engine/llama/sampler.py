@@ -1,10 +1,12 @@
-"""Sampler chains: how one request's tokens are chosen, in llama.cpp's C code.
+"""How one request's tokens are chosen: by llama.cpp's sampler chains, in C code.
 
 Order: penalties, then greedy at temperature 0; otherwise the likeliest
 :data:`CANDIDATES`, temperature, nucleus, draw, as vLLM and Transformers do it. A
-step that would change nothing is left out. Without the first cut each draw would
-sort the whole vocabulary, a hundred times the work; what it leaves out are tokens
-so unlikely that a nucleus reaches them only in a nearly flat distribution.
+step that would change nothing is left out. Greedy alone is no chain: that would
+copy the whole vocabulary for each token before it looks for the largest. Without
+the first cut each draw would sort the whole vocabulary, a hundred times the work;
+what it leaves out are tokens so unlikely that a nucleus reaches them only in a
+nearly flat distribution.
 """
 
 import ctypes
@@ -12,6 +14,7 @@ import secrets
 from collections.abc import Sequence
 
 import llama_cpp.llama_cpp as native
+import numpy as np
 
 from appliance.engine.port import Sampling
 
@@ -34,9 +37,12 @@ class Sampler:
         max_new_tokens: int,
         generated: Sequence[int],
     ) -> None:
+        self._logits = ctypes.c_float * vocabulary_size
         self._chain = native.llama_sampler_chain_init(
             native.llama_sampler_chain_default_params()
         )
+        penalised = sampling.frequency_penalty or sampling.presence_penalty
+        self._greedy = sampling.temperature <= 0 and not penalised
         self._add_penalties(sampling, vocabulary_size, max_new_tokens)
         if sampling.temperature <= 0:
             self._add(native.llama_sampler_init_greedy())
@@ -47,7 +53,15 @@ class Sampler:
 
     def sample(self, context: int, *, output: int) -> int:
         """Return the next token from the logits at ``output``, and remember it."""
+        if self._greedy:
+            return self._likeliest(context, output)
         return int(native.llama_sampler_sample(self._chain, context, output))
+
+    def _likeliest(self, context: int, output: int) -> int:
+        """Return the first token with the largest logit, as llama.cpp's greedy does."""
+        pointer = native.llama_get_logits_ith(context, output)
+        logits = self._logits.from_address(ctypes.addressof(pointer.contents))
+        return int(np.frombuffer(logits, np.float32).argmax())
 
     def free(self) -> None:
         """Give the chain's memory back."""
