@@ -2,11 +2,11 @@
 
 Order: penalties, then greedy at temperature 0; otherwise the likeliest
 :data:`CANDIDATES`, temperature, nucleus, draw, as vLLM and Transformers do it. A
-step that would change nothing is left out. Greedy alone is no chain: that would
-copy the whole vocabulary for each token before it looks for the largest. Without
-the first cut each draw would sort the whole vocabulary, a hundred times the work;
-what it leaves out are tokens so unlikely that a nucleus reaches them only in a
-nearly flat distribution.
+step that would change nothing is left out. What the first cut leaves out are tokens
+so unlikely that a nucleus reaches them only in a nearly flat distribution.
+
+A chain begins with a copy of the whole vocabulary. Where no penalty needs that, the
+largest are found without (``candidates.py``), and a chain gets them alone.
 """
 
 import ctypes
@@ -14,8 +14,8 @@ import secrets
 from collections.abc import Sequence
 
 import llama_cpp.llama_cpp as native
-import numpy as np
 
+from appliance.engine.llama.candidates import draw, likeliest, logits_at
 from appliance.engine.port import Sampling
 
 _SEEDS = 0xFFFF_FFFF
@@ -37,14 +37,14 @@ class Sampler:
         max_new_tokens: int,
         generated: Sequence[int],
     ) -> None:
-        self._logits = ctypes.c_float * vocabulary_size
+        self._vocabulary_size = vocabulary_size
         self._chain = native.llama_sampler_chain_init(
             native.llama_sampler_chain_default_params()
         )
-        penalised = sampling.frequency_penalty or sampling.presence_penalty
-        self._greedy = sampling.temperature <= 0 and not penalised
+        self._greedy = sampling.temperature <= 0
+        self._penalised = bool(sampling.frequency_penalty or sampling.presence_penalty)
         self._add_penalties(sampling, vocabulary_size, max_new_tokens)
-        if sampling.temperature <= 0:
+        if self._greedy:
             self._add(native.llama_sampler_init_greedy())
         else:
             self._add_draw(sampling)
@@ -53,15 +53,12 @@ class Sampler:
 
     def sample(self, context: int, *, output: int) -> int:
         """Return the next token from the logits at ``output``, and remember it."""
+        if self._penalised:
+            return int(native.llama_sampler_sample(self._chain, context, output))
+        logits = logits_at(context, output, self._vocabulary_size)
         if self._greedy:
-            return self._likeliest(context, output)
-        return int(native.llama_sampler_sample(self._chain, context, output))
-
-    def _likeliest(self, context: int, output: int) -> int:
-        """Return the first token with the largest logit, as llama.cpp's greedy does."""
-        pointer = native.llama_get_logits_ith(context, output)
-        logits = self._logits.from_address(ctypes.addressof(pointer.contents))
-        return int(np.frombuffer(logits, np.float32).argmax())
+            return int(logits.argmax())
+        return draw(self._chain, logits, likeliest(logits, CANDIDATES))
 
     def free(self) -> None:
         """Give the chain's memory back."""
@@ -74,7 +71,7 @@ class Sampler:
         self, sampling: Sampling, vocabulary_size: int, max_new_tokens: int
     ) -> None:
         """Penalise over the whole answer, never over the prompt, as OpenAI does."""
-        if sampling.frequency_penalty or sampling.presence_penalty:
+        if self._penalised:
             self._add(
                 native.llama_sampler_init_penalties(
                     vocabulary_size,
@@ -86,7 +83,8 @@ class Sampler:
             )
 
     def _add_draw(self, sampling: Sampling) -> None:
-        self._add(native.llama_sampler_init_top_k(CANDIDATES))
+        if self._penalised:
+            self._add(native.llama_sampler_init_top_k(CANDIDATES))
         if sampling.temperature != 1:
             self._add(native.llama_sampler_init_temp(sampling.temperature))
         if sampling.top_p < 1:
