@@ -16,6 +16,7 @@ GROUP = 64
 """Logits of which the largest is looked at first."""
 
 Logits = npt.NDArray[np.float32]
+Tokens = npt.NDArray[np.intp]
 
 _ENTRY = np.dtype([("id", "<i4"), ("logit", "<f4"), ("p", "<f4")])
 """``llama_token_data`` of llama.h."""
@@ -27,10 +28,10 @@ def logits_at(context: int, output: int, vocabulary_size: int) -> Logits:
     numbers = (ctypes.c_float * vocabulary_size).from_address(
         ctypes.addressof(pointer.contents)
     )
-    return np.frombuffer(numbers, np.float32)
+    return np.frombuffer(memoryview(numbers), np.float32)
 
 
-def likeliest(logits: Logits, count: int) -> npt.NDArray[np.intp]:
+def likeliest(logits: Logits, count: int) -> Tokens:
     """Return the ``count`` tokens with the largest logits, and those as large.
 
     In the order of their numbers; all there are if there are not more.
@@ -39,12 +40,13 @@ def likeliest(logits: Logits, count: int) -> npt.NDArray[np.intp]:
     if groups <= count:
         return np.arange(len(logits))
     largest = logits[: groups * GROUP].reshape(GROUP, groups).max(axis=0)
-    found = np.flatnonzero(logits >= np.partition(largest, -count)[-count])
+    found: Tokens = np.flatnonzero(logits >= np.partition(largest, -count)[-count])
     values = logits[found]
-    return found[values >= np.partition(values, -count)[-count]]
+    among: Tokens = found[values >= np.partition(values, -count)[-count]]
+    return among
 
 
-def draw(chain: Any, logits: Logits, tokens: npt.NDArray[np.intp]) -> int:  # noqa: ANN401  # a pointer of llama.cpp
+def draw(chain: Any, logits: Logits, tokens: Tokens) -> int:  # noqa: ANN401  # a pointer of llama.cpp
     """Return what ``chain`` chooses among these tokens, and have it remember that."""
     entries = np.zeros(len(tokens), _ENTRY)
     entries["id"], entries["logit"] = tokens, logits[tokens]

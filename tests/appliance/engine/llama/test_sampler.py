@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.engine.llama.candidates import GROUP, likeliest, logits_at
+from appliance.engine.llama.candidates import GROUP, Logits, likeliest, logits_at
 from appliance.engine.llama.context import Context
 from appliance.engine.llama.model import Model
 from appliance.engine.llama.parameters import Parameters
@@ -120,9 +120,7 @@ def test_tokens_are_drawn_as_often_as_they_are_likely(
     assert max(off) < 4 * np.sqrt(0.25 / DRAWS)
 
 
-def read(
-    folder: Path,
-) -> tuple[Context, "np.ndarray[tuple[int], np.dtype[np.float32]]", int]:
+def read(folder: Path) -> tuple[Context, Logits, int]:
     """A context that has read a token, its logits, and llama.cpp's handle of it."""
     path = write_model(folder / "model.gguf", family("llama"))
     parameters = Parameters(
