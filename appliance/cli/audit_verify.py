@@ -26,7 +26,10 @@ from bundleformat.errors import (
 FAILURES: dict[int, tuple[type[RefusalError], str]] = {
     verifier.UNCHECKED: (
         MalformedError,
-        "Name a folder as `audit export` wrote it, with plain files only.",
+        (
+            "Name a folder as `audit export` wrote it, with plain files only, and each "
+            "--held by a file that you kept outside of it."
+        ),
     ),
     verifier.RECORD: (
         DigestMismatchError,
@@ -39,7 +42,8 @@ FAILURES: dict[int, tuple[type[RefusalError], str]] = {
         SignatureError,
         (
             "Compare --key with what was written down at commissioning; if it is that, "
-            "the ledger it belongs to did not sign this."
+            "the ledger it belongs to did not sign this. A held checkpoint of a later "
+            "key shows that this export is cut off, if it is whole itself."
         ),
     ),
     verifier.TRUNCATED: (

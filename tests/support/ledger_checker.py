@@ -71,8 +71,11 @@ def _steps(
     for path in held:
         data = whole(path)
         head = checkpoint(data, name)
+        expect(folder.resolve() not in path.resolve().parents, 1)
         if head[0] <= size:
             opened(data, key_for(chain, head[0]), 3)
+        else:
+            opened_by_any(data, [key for key, _, _ in chain], 3)
         heads.append(head)
     heads += told
     if witness is not None:
@@ -261,6 +264,18 @@ def opened(note: bytes, key: Key, status: int) -> bytes:
             signed = True
     expect(signed, status)
     return said
+
+
+def opened_by_any(note: bytes, keys: Sequence[Key], status: int) -> None:
+    """A note that one of the keys signed, and no line of which is a wrong one."""
+    names = {(key[0], key[1]) for key in keys}
+    lines = note.decode("utf-8", "replace").split("\n")
+    formed = [re.fullmatch("\N{EM DASH} ([^ ]+) ([^ ]+)", line) for line in lines]
+    signers = [(f[1], base64_bytes(f[2], status)[:4]) for f in formed if f]
+    expect(names & {*signers}, status)
+    for key in keys:
+        if (key[0], key[1]) in signers:
+            opened(note, key, status)
 
 
 def _check_signature(key: Key, signature: bytes, said: bytes, status: int) -> None:

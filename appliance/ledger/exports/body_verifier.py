@@ -142,8 +142,9 @@ def need(holds: object, status: int, problem: str) -> None:
 def main(arguments: list[str]) -> int:
     """Print what holds and return the exit status."""
     parser = ArgumentParser(description=__doc__, formatter_class=RawTextHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--extract", type=Path)
+    parser.add_argument("folder", type=Path, help="the unpacked export")
+    told = "a new folder, for each text a file of its own"
+    parser.add_argument("--extract", type=Path, metavar="NEW_FOLDER", help=told)
     try:
         got = parser.parse_args(arguments)
     except SystemExit as stop:

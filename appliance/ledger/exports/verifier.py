@@ -2,10 +2,8 @@
 
     python -I verify.py FOLDER --key VKEY [--held CHECKPOINT]... [--witness VKEY]...
 
-FOLDER is an unpacked export; --key the log's verifier key, written down when the host
-was commissioned, not found in FOLDER; --held a checkpoint that was out of the host's
-reach since; --witness a cosigner's key. This file needs Python 3.11 and "cryptography",
-opens nothing else and writes nothing. Take it from a place you trust, not from FOLDER.
+It needs Python 3.11 and "cryptography", opens nothing but what it is given, and writes
+nothing. Take it from a place you trust: the copy in FOLDER came with the evidence.
 
     exit 0  everything that can be checked holds
          1  it could not be checked: a file is missing or the command is wrong
@@ -45,11 +43,13 @@ Held = Sequence[Path | Head]
 Keys = Sequence[str]
 SHORT, TITLE = (",", ":"), "sallyport export manifest v1"
 UNPACK = "is a file: unpack it (tar -xf, mount, open_export.py), then verify the folder"
-ADVICE = ": no later checkpoint was held; keep this checkpoint.txt for next time"
+ADVICE = "were not rewritten before this export: keep its checkpoint.txt for next time"
+OWN = "it is this export's own checkpoint and proves nothing about rewriting"
 NOT_PROVED = (
     "that the host recorded every call: only what it recorded can be checked",
     "that a record is true: a host in wrong hands can write false ones",
     "the clock: times are what the host believed",
+    "that a data class is right: the caller or a default chose it",
     "anything after the newest record of this export",
 )
 
@@ -95,9 +95,9 @@ class Export:
 
     def __init__(self, folder: Path, key: Key) -> None:
         self.folder, self.key, self.chain = folder, key, [(key, (0, b"", ""))]
-        self.size, self.hashed, self.misplaced = 0, 0, ""
-        self.stack, self.times, self.gaps = list[bytes](), list[str](), list[str]()
-        self.roots, self.named = dict[int, bytes](), dict[int, str]()
+        self.size, self.misplaced, self.stack = 0, "", list[bytes]()
+        self.times, self.gaps, self.named = list[str](), list[str](), dict[int, str]()
+        self.roots, self.dates = dict[int, bytes](), dict[int, str]()
         self.events, self.edges = Counter[str](), list[tuple[int, int]]()
 
     def facts(self, held: Held, witnesses: Keys) -> Iterator[str]:
@@ -109,17 +109,22 @@ class Export:
         self.read_chain()
         ends = [head for _, head in self.chain[1:]]
         size, root, _ = self.open_head(self.folder / "checkpoint.txt")
-        by = f", by key {len(ends)} of its chain" if ends else ""
+        by = f", by key {len(ends)}, new in record {ends[-1][0] - 1}" if ends else ""
         yield f"the checkpoint over {size} records is signed by {self.key.name}{by}"
         # 2. So is every held head, each by the key of its time.
-        seen = [h if isinstance(h, tuple) else self.open_head(h, size) for h in held]
+        heads = [h if isinstance(h, tuple) else self.open_head(h, size) for h in held]
+        seen = [h for h in heads if h in held or h[:2] != (size, root)]
+        self.gaps += [f"{head[2]}: {OWN}" for head in heads if head not in seen]
         seen += [each for vkey in witnesses for each in self.read_cosigned(vkey)]
         # 3. For each number from 0 there is one canonical record, or just its hash.
         self.read_records({n for n, _, _ in ends + seen}, size)
         yield "the records are numbered without a gap and in canonical form"
         # 4. Together they hash to the signed root.
-        need(self.root() == root, RECORD, "the records do not hash to the signed root")
-        yield "the records hash to the signed root: none was changed or moved"
+        fit = [f"first {n} ({by})" for n, old, by in seen if self.roots.get(n) == old]
+        at = f"; unchanged: {', '.join(fit) or 'none that is known'}" * bool(seen)
+        need(self.root() == root, RECORD, f"records do not hash to the signed root{at}")
+        alone = "" if seen else "; compared with nothing older: hold a kept checkpoint"
+        yield f"the records hash to the signed root: none moved or changed since{alone}"
         # 5. The first hash to every held head, and to each that ended an epoch.
         for n, old, by in ends + seen:
             need(n <= size, TRUNCATED, f"{by} covers {n} records, this export {size}")
@@ -129,10 +134,9 @@ class Export:
         named = {end[0]: key.text for key, end in self.chain[1:]}
         need(self.named == named, CHAIN, "records do not name the keys of the chain")
         for n, _, by in seen:
-            yield f"the first {n} are those that {by} vouches for"
+            yield f"the first {n}{self.dates[n]} are those that {by} vouches for"
         newest = max((n for n, _, _ in seen), default=0)
-        gap = f"that records from {newest} on were not rewritten before this export"
-        self.gaps += [gap + ADVICE] if newest < size else []
+        self.gaps += [f"that records from {newest} on {ADVICE}"] * (newest < size)
         # 6. The manifest is signed, and the files are those it lists.
         self.check_manifest()
         yield "the manifest is signed and every file it lists is unchanged"
@@ -142,34 +146,35 @@ class Export:
     def read_chain(self) -> None:
         """Add the log's keys, each introduced by a head that the one before signed."""
         for number, line in enumerate(read_lines(self.folder / "epoch-keys.jsonl")):
-            where, old = f"line {number + 1} of epoch-keys.jsonl", self.chain[-1]
+            where, old = f"line {number + 1} of epoch-keys.jsonl: ", self.chain[-1]
+            doubt = "" if number else ", or --key is not this log's first key"
             try:
-                entry = parse_canonical(line[:-1], where)
-                text, _ = open_note(entry["note"].encode(), old[0], where)
+                entry = parse_canonical(line[:-1], "it")
+                text, _ = open_note(entry["note"].encode(), [old[0]], "its note")
                 head = parse_head(text, self.key.name, f"the last head of key {number}")
-                key = parse_key(entry["vkey"])
                 need(head[0] > old[1][0], CHAIN, "it leads back")
+                self.chain.append((parse_key(entry["vkey"], 1, "its vkey"), head))
             except (CheckError, LookupError, TypeError, AttributeError) as error:
-                raise CheckError(CHAIN, f"{where}: {error.args[-1]}") from None
-            self.chain.append((key, head))
+                raise CheckError(CHAIN, f"{where}{error.args[-1]}{doubt}") from None
 
-    def open_head(self, path: Path, most: int = 1 << 63) -> Head:
-        """Return the checkpoint in ``path``, signed by the key of its time if known."""
+    def open_head(self, path: Path, most: int = 1 << 64) -> Head:
+        """Return the checkpoint in ``path``; one held beyond ``most`` is of any key."""
         data = plain(path, MAX_BYTES).read_bytes()
+        inside = most < 1 << 64 and self.folder.resolve() in path.resolve().parents
+        need(not inside, UNCHECKED, f"{path} is in the export: hold one that you kept")
         text = data.rpartition(b"\n\n")[0].decode("utf-8", "replace") + "\n"
         head = parse_head(text, self.key.name, str(path))
         keys = [key for key, start in self.chain if start[0] < max(head[0], 1)]
-        if head[0] <= most:
-            open_note(data, keys[-1], str(path))
+        open_note(data, keys if head[0] > most else keys[-1:], str(path))
         return head
 
     def read_cosigned(self, vkey: str) -> Iterator[Head]:
         """Yield each tree head in cosignatures.txt that this witness signed."""
-        key, name, signed = parse_key(vkey, 4), "cosignatures.txt", False
+        key, name, signed = parse_key(vkey, 4, "--witness"), "cosignatures.txt", False
         parts = plain(self.folder / name, MAX_BYTES).read_bytes().split(b"\n\n")
         for text, lines in zip(parts[::2], parts[1::2], strict=False):
             if f"\N{EM DASH} {key.name} ".encode() in lines:
-                note, seconds = open_note(text + b"\n\n" + lines + b"\n", key, name)
+                note, seconds = open_note(text + b"\n\n" + lines + b"\n", [key], name)
                 when, signed = datetime.fromtimestamp(seconds, UTC).isoformat(), True
                 yield parse_head(note, self.key.name, f"{key.name} at {when}")
         need(signed, SIGNATURE, f"{name} has nothing signed by {key.name}")
@@ -183,17 +188,19 @@ class Export:
         while True:
             if hashed.startswith(b"%d " % self.size):
                 self.take_hash(hashed.decode("utf-8", "replace"))
-                hashed = next(hashes, b"")
+                hashed, date = next(hashes, b""), ""
             elif line := next(lines, b""):
                 self.take_record(line[:-1])
+                date = f", the last of {self.times[-1]},"
             else:
                 break
             if self.size in sizes:
-                self.roots[self.size] = self.root()
+                self.roots[self.size], self.dates[self.size] = self.root(), date
         need(not hashed, GAP, f"record {self.size} is missing")
-        count = f"{self.size} records where {size} were signed{self.misplaced}"
-        need(self.size >= size, GAP if self.misplaced else TRUNCATED, count)
-        need(self.size == size and not self.misplaced, RECORD, count)
+        count, moved = f"{self.size} records where {size} were signed", self.misplaced
+        need(self.size >= size, GAP if moved else TRUNCATED, count + moved)
+        need(self.size == size, RECORD, f"{count}: checkpoint.txt is older than they")
+        need(not moved, RECORD, f"the records are out of order{moved}")
 
     def take_hash(self, line: str) -> None:
         """Add the perfect subtree in a line of hashes.txt: place, leaves and root."""
@@ -201,7 +208,6 @@ class Export:
         leaves, root = (int(formed[1]), from_base64(formed[2])) if formed else (3, b"")
         aligned = leaves.bit_count() == 1 and self.size % leaves == 0
         need(len(root) == 32 and aligned, RECORD, f"no hash in place of {self.size}")
-        self.hashed += leaves
         self.edges += [(self.size, 1), (self.size + leaves, -1)]
         self.append(root, leaves)
 
@@ -224,60 +230,52 @@ class Export:
 
     def append(self, subtree: bytes, leaves: int = 1) -> None:
         """Grow the tree by a perfect subtree; keep one root per bit of its size."""
-        full = self.size // leaves
-        while full & 1:
-            subtree = sha256(b"\x01" + self.stack.pop() + subtree).digest()
-            full >>= 1
-        self.stack.append(subtree)
         self.size += leaves
+        while not self.size & leaves:
+            subtree = sha256(b"\x01" + self.stack.pop() + subtree).digest()
+            leaves *= 2
+        self.stack.append(subtree)
 
     def root(self) -> bytes:
         """Return the tree head."""
-        result = self.stack[-1] if self.stack else sha256(b"").digest()
-        for subtree in reversed(self.stack[:-1]):
+        *rest, result = self.stack or [sha256(b"").digest()]
+        for subtree in reversed(rest):
             result = sha256(b"\x01" + subtree + result).digest()
         return result
 
-    def count_hashed(self) -> tuple[int, int]:
-        """Return how many hashes stand for records left out, how many for pruned."""
-        count, depth, last = self.hashed, 0, 0
-        for place, step in sorted(self.edges):
-            count -= (place - last) * (depth == 3)  # 1: only a hash, 2: named
-            depth, last = depth + step, place
-        return count, self.hashed - count
-
     def check_manifest(self) -> None:
         """Check the manifest, which the newest key signed, and every file it lists."""
-        data = plain(self.folder / "manifest.json", MAX_BYTES).read_bytes()
-        note = plain(self.folder / "manifest.note", MAX_BYTES).read_bytes()
+        data, note = (plain(self.folder / n, MAX_BYTES).read_bytes() for n in FILES[4:])
         text = f"{TITLE}\n{self.key.name}\n{sha256(data).hexdigest()}\n"
-        same = open_note(note, self.chain[-1][0], "manifest.note")[0] == text
+        same = open_note(note, [self.chain[-1][0]], "manifest.note")[0] == text
         need(same, RECORD, "manifest.json is not the one that was signed")
         manifest = parse_canonical(data, "manifest.json")
         stated = [manifest.get(name) for name in ("v", "origin", "vkey", "size")]
-        same = stated == [1, self.key.name, self.key.text, str(self.size)]
-        try:
+        same, whole = stated == [1, self.key.name, self.key.text, str(self.size)], False
+        with suppress(LookupError, TypeError):
             listed = manifest["files"]
             files = {f["path"]: (f["sha256"], f["size_bytes"]) for f in listed}
-            derived = sorted(f["path"] for f in listed if "derived_from" in f)
-            named = all(map(PATH.fullmatch, files))
-            whole = len(files) == len(listed) and files.keys() - derived >= {*LISTED}
-        except (LookupError, TypeError):
-            same = named = whole = False
-        need(same and named and whole, RECORD, "manifest.json is of another export")
+            made = sorted(f["path"] for f in listed if "derived_from" in f)
+            whole = len(files) == len(listed) and files.keys() - made >= {*LISTED}
+            whole = whole and all(map(PATH.fullmatch, files))
+        need(same and whole, RECORD, "manifest.json is of another export")
         for name, said in files.items():
             with plain(self.folder / name).open("rb") as file:
                 actual = (file_digest(file, "sha256").hexdigest(), str(file.tell()))
             need(said == actual, RECORD, f"{name} is not what manifest.json says")
-        (out, gone), only = self.count_hashed(), manifest.get("only")
+        gone, depth, last, only = 0, 0, 0, manifest.get("only")
+        for place, step in sorted(self.edges):
+            gone += (place - last) * (depth == 3)  # 1: a hash, 2: named as pruned
+            depth, last = depth + step, place
+        out = self.size - self.events.total() - gone
         need(only or not out, GAP, f"{out} records are left out, and not as pruned")
         self.gaps += [f"what {out} records say: here is {only}"] * bool(out)
         self.gaps += [f"what {gone} records said that were pruned"] * bool(gone)
         self.gaps += ["bodies.jsonl: run verify_bodies.py"] * ("bodies.jsonl" in files)
-        more = {p.name for p in self.folder.iterdir()} - {*FILES, *files, "consistency"}
+        more = {str(p.relative_to(self.folder)) for p in self.folder.rglob("*")}
+        more -= {*FILES, *files, *(name.rpartition("/")[0] for name in files)}
         self.gaps += [f"{each}: covered by no signature" for each in sorted(more)]
-        why = "made for convenience: the proof is of records.jsonl alone"
-        self.gaps += [f"{', '.join(derived)}: {why}"] if derived else []
+        self.gaps += [f"{', '.join(made)}: made for convenience, no proof"] * bool(made)
 
 
 def verify(folder: Path, *, key: str, held: Held = (), witnesses: Keys = ()) -> Verdict:
@@ -300,27 +298,26 @@ def need(holds: object, status: int, problem: str) -> None:
         raise CheckError(status, problem)
 
 
-def parse_key(text: str, kind: int = 1) -> Key:
+def parse_key(text: str, kind: int = 1, option: str = "--key") -> Key:
     """Return the key that ``text`` spells, after checking its own id."""
     name, key_id, body = (*text.split("+", 2), "", "")[:3]
     raw = from_base64(body)
     digest = sha256(f"{name}\n".encode("utf-8", "replace") + raw).digest()[:4]
     whole = len(raw) == 33 and raw[0] == kind and digest.hex() == key_id
-    option = "--key" if kind == 1 else "--witness"
-    need(whole, UNCHECKED, f"{option} is not a whole verifier key NAME+ID+BASE64")
+    need(whole, UNCHECKED, f"{option} is no whole key: give its text NAME+ID+BASE64")
     return Key(text, name, digest, Ed25519PublicKey.from_public_bytes(raw[1:]), kind)
 
 
-def open_note(data: bytes, key: Key, name: str) -> tuple[str, int]:
-    """Return the text of a C2SP note that ``key`` signed, and a cosignature's time."""
+def open_note(data: bytes, keys: Sequence[Key], name: str) -> tuple[str, int]:
+    """Return the text of a C2SP note that a key signed, and a cosignature's time."""
     text, gap, block = data.rpartition(b"\n\n")
     lines, signed, seconds = block.decode("utf-8", "replace").split("\n"), False, 0
-    need(gap and not lines.pop(), SIGNATURE, f"{name} is not a signed note")
+    need(gap and not lines.pop(), SIGNATURE, f"{name}, as bytes, is no signed note")
     for line in lines:
         formed = re.fullmatch("\N{EM DASH} ([^ ]+) ([^ ]+)", line)
         signer, raw = (formed[1], from_base64(formed[2])) if formed else ("", b"")
         need(raw, SIGNATURE, f"{name} has a line that is no signature")
-        if (signer, raw[:4]) == (key.name, key.key_id):
+        for key in [k for k in keys if (k.name, k.key_id) == (signer, raw[:4])]:
             signature, message, signed = raw[4:], text + b"\n", True
             if key.kind == 4:
                 seconds, signature = int.from_bytes(raw[4:12]), raw[12:]
@@ -329,7 +326,7 @@ def open_note(data: bytes, key: Key, name: str) -> tuple[str, int]:
                 key.public.verify(signature, message)
             except InvalidSignature:
                 raise CheckError(SIGNATURE, f"{name}: wrong signature") from None
-    need(signed, SIGNATURE, f"{name} is not signed by {key.name}")
+    need(signed, SIGNATURE, f"{name} is not signed by a key known for {keys[0].name}")
     return text.decode("utf-8", "replace") + "\n", min(seconds, 1 << 37)
 
 
@@ -337,7 +334,9 @@ def parse_head(text: str, origin: str, source: str) -> Head:
     """Return the tree head that the text of a checkpoint of ``origin`` spells."""
     formed = re.fullmatch("(.+)\n([0-9]{1,19})\n(.+)\n", text)
     root = from_base64(formed[3]) if formed and formed[1] == origin else b""
-    need(len(root) == 32, SIGNATURE, f"{source} is not a checkpoint of {origin}")
+    need(
+        len(root) == 32, SIGNATURE, f"{source}, as bytes, is no checkpoint of {origin}"
+    )
     return int(formed[2]) if formed else 0, root, source
 
 
@@ -382,10 +381,11 @@ def read_lines(path: Path) -> Iterator[bytes]:
 def main(arguments: list[str]) -> int:
     """Print the verdict and return the exit status."""
     parser = ArgumentParser(description=__doc__, formatter_class=RawTextHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--key", required=True)
-    parser.add_argument("--held", type=Path, action="append", default=[])
-    parser.add_argument("--witness", action="append", default=[])
+    add = parser.add_argument
+    add("folder", type=Path, help="the unpacked export")
+    add("--key", required=True, metavar="VKEY", help="the log's first key, as text")
+    add("--held", type=Path, action="append", default=[], help="a checkpoint you kept")
+    add("--witness", action="append", default=[], help="a cosigner's key, as text")
     try:
         got = parser.parse_args(arguments)
     except SystemExit as stop:

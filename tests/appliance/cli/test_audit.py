@@ -370,7 +370,7 @@ def test_a_record_picked_from_a_listing_is_proven_against_its_checkpoint(
     on_host = ["--home", str(home), "audit"]
     listed, proof = tmp_path / "listed", tmp_path / "proof"
     assert main([*on_host, "export", "--out", str(listed), "--redact", "metadata"]) == 0
-    checkpoint = str(listed / "checkpoint.txt")
+    checkpoint = str(shutil.copy(listed / "checkpoint.txt", tmp_path / "kept.txt"))
     prove = ["prove", "1", "--out", str(proof), "--since", checkpoint]
     assert main([*on_host, *prove]) == 0
     capsys.readouterr()

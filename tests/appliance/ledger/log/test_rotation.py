@@ -115,7 +115,7 @@ def test_the_record_of_a_rotation_names_the_next_key_under_the_old_one(
         opened.vkey,
     )
     key = verifier.parse_key(ledger.log.vkey)
-    assert verifier.open_note(note.encode(), key, "note")[0].split("\n")[1] == "2"
+    assert verifier.open_note(note.encode(), [key], "note")[0].split("\n")[1] == "2"
 
 
 def test_another_process_goes_on_under_the_key_that_a_server_made(
@@ -142,7 +142,7 @@ def test_every_rotation_is_verified_from_the_first_key(
     last = _export(ledger, tmp_path / "last")
     verdict = verifier.verify(last, key=ledger.log.vkey, held=tuple(held))
     assert (verdict.status, verdict.size) == (verifier.OK, 17)
-    assert "key 5 of its chain" in verdict.proved[0]
+    assert "by key 5, new in record 15" in verdict.proved[0]
     lines = (last / "epoch-keys.jsonl").read_bytes().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4, 5]
 

@@ -153,7 +153,7 @@ def test_published_notes_open_in_the_host_and_at_the_auditor(
     note: bytes, key: str, text: str
 ) -> None:
     assert open_note(note, key=parse_vkey(key)) == text
-    assert verifier.open_note(note, verifier.parse_key(key), "note") == (text, 0)
+    assert verifier.open_note(note, [verifier.parse_key(key)], "note") == (text, 0)
     assert parse_vkey(key).encode() == key
     assert decode_note(note).encode() == note
 
@@ -174,7 +174,7 @@ def test_a_checkpoint_of_a_real_log_opens_with_its_key_and_a_witnesss() -> None:
     when = dt.datetime.fromtimestamp(cosigned.seconds, dt.UTC)
     assert (when.year, when.month) == (2026, 5)
     text, seconds = verifier.open_note(
-        COSIGNED, verifier.parse_key(WITNESS_KEY, 4), "note"
+        COSIGNED, [verifier.parse_key(WITNESS_KEY, 4)], "note"
     )
     assert (text, seconds) == (checkpoint.encode(), cosigned.seconds)
 
