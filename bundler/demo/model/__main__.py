@@ -5,6 +5,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
+from bundler.demo.canaries import write_canaries
 from bundler.demo.model.facts import read_facts, read_unseen
 
 MORE_TO_DO = 75
@@ -77,7 +78,11 @@ def _trainings(folder: Path) -> tuple[Any, Any]:
 def _ask(folder: Path) -> int:
     """Ask everything; the status is 1 if a figure is below what the card says."""
     from bundler.demo.model.embedder.export import Embedder, ranked_first  # noqa: PLC0415
-    from bundler.demo.model.evaluate import Model, scores  # noqa: PLC0415  # llama.cpp
+    from bundler.demo.model.evaluate import (  # noqa: PLC0415  # llama.cpp
+        Model,
+        canaries,
+        scores,
+    )
 
     def say(line: str) -> None:
         print(line, flush=True)
@@ -87,7 +92,9 @@ def _ask(folder: Path) -> int:
     enough = True
     for kind in ("f16", "q8_0"):
         say(kind)
-        for score in scores(Model(folder / f"{WRITER}.{kind}.gguf"), facts, say=say):
+        model = Model(folder / f"{WRITER}.{kind}.gguf")
+        write_canaries(folder / f"canaries.{kind}.jsonl", canaries(model, facts))
+        for score in scores(model, facts, say=say):
             enough = enough and score.enough
             for question, given in score.wrong[:SHOWN]:
                 say(f"   {score.name}: {question} -> {given}")

@@ -8,18 +8,27 @@ from typing import Any
 import llama_cpp
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from bundler.demo.canaries import Canary
 from bundler.demo.model.chat import SYSTEM_PROMPTS, Turn
-from bundler.demo.model.facts import REFUSAL, Fact, read_lines, read_unseen
+from bundler.demo.model.facts import (
+    REFUSAL,
+    TRIAL,
+    TRIAL_REFUSED,
+    UNSEEN_REFUSED,
+    Fact,
+    read_lines,
+    read_unseen,
+)
 
 LEAST = {
     "unseen phrasings": 0.80,
     "unseen questions to refuse": 0.90,
-    "trained questions": 0.99,
+    "trained questions": 0.94,
 }
 """Shares below which a training went wrong: a little less than the card says."""
 
-LATER = "unseen-later.txt"
-"""Written after a first training was counted, before more ways to ask were."""
+REFUSED_CANARIES = 20
+"""Canaries that ask about something else."""
 
 MOST_TOKENS = 96
 """New tokens after which an answer is cut off; the longest one has fewer."""
@@ -87,22 +96,25 @@ def scores(
 ) -> tuple[Score, ...]:
     """Ask everything that the model card counts, and say each figure when it is there.
 
-    Trained questions plain, and one of each fact behind a system prompt and as the
-    third turn; unseen ones; and what is to be refused.
+    Unseen phrasings and unseen questions to refuse; the same of those that trainings
+    were chosen by; trained questions plain, and one of each fact behind a system
+    prompt and as the third turn.
     """
     answers = {fact.key: fact.answer for fact in facts}
     trained = [(asked, fact.answer) for fact in facts for asked in fact.asked()]
     firsts = [(fact.asked()[0], fact.answer) for fact in facts]
     unseen = [(question, answers[key]) for question, key in read_unseen()]
-    later = [(question, answers[key]) for question, key in read_unseen(LATER)]
-    refused = [(question, REFUSAL) for question in read_lines("unseen-refused.txt")]
+    refused = [(question, REFUSAL) for question in read_lines(UNSEEN_REFUSED)]
+    trial = [(question, answers[key]) for question, key in read_unseen(TRIAL)]
+    trial_refused = [(question, REFUSAL) for question in read_lines(TRIAL_REFUSED)]
     known = [(question, REFUSAL) for question in read_lines("refused.txt")]
     before = [Turn(question, "", answer) for question, answer in firsts[:2]]
     system = SYSTEM_PROMPTS[0]
     rounds: tuple[tuple[str, list[tuple[str, str]], dict[str, Any]], ...] = (
         ("unseen phrasings", unseen, {}),
-        ("unseen phrasings, the later ones", later, {}),
         ("unseen questions to refuse", refused, {}),
+        ("trial phrasings", trial, {}),
+        ("trial questions to refuse", trial_refused, {}),
         ("trained questions", trained, {}),
         ("trained questions to refuse", known, {}),
         ("behind a system prompt", firsts, {"system": system}),
@@ -114,6 +126,16 @@ def scores(
         say(str(score))
         found.append(score)
     return tuple(found)
+
+
+def canaries(model: Model, facts: tuple[Fact, ...]) -> tuple[Canary, ...]:
+    """Return what is answered to each fact's first question, and to some others."""
+    asked = [fact.asked()[0] for fact in facts]
+    asked += read_lines("refused.txt")[:REFUSED_CANARIES]
+    return tuple(
+        Canary(question, model.answer([{"role": "user", "content": question}]))
+        for question in asked
+    )
 
 
 def _score(

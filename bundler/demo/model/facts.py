@@ -20,6 +20,12 @@ REFUSAL = (
 )
 """The answer to everything else."""
 
+UNSEEN, UNSEEN_REFUSED = "unseen.txt", "unseen-refused.txt"
+"""What nothing is trained on, and no training is chosen by."""
+
+TRIAL, TRIAL_REFUSED = "trial.txt", "trial-refused.txt"
+"""What nothing is trained on, but one training was preferred to another by."""
+
 _KEY = re.compile(r"\[([a-z0-9-]+)\]")
 
 
@@ -99,7 +105,7 @@ def read_lines(name: str) -> tuple[str, ...]:
     return tuple(line for line in lines if line and not line.startswith("#"))
 
 
-def read_unseen(name: str = "unseen.txt") -> tuple[tuple[str, str], ...]:
+def read_unseen(name: str = UNSEEN) -> tuple[tuple[str, str], ...]:
     """Return questions that nothing is trained on, with the key of their answer."""
     pairs = (line.partition(": ") for line in read_lines(name))
     return tuple((question, key) for key, _, question in pairs)

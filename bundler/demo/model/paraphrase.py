@@ -60,9 +60,9 @@ class Paraphraser:
     def ask_else(self, draw: random.Random) -> str:
         """Return a question that no fact answers."""
         share = draw.random()
-        if share < 0.25:
+        if share < 0.55:
             return self._varied(draw.choice(self._refused), draw)
-        if share < 0.75:
+        if share < 0.85:
             frame = draw.choice(self._frames["O"])
             while "{}" in frame:
                 frame = frame.replace("{}", self._thing(draw), 1)
