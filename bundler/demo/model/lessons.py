@@ -24,7 +24,8 @@ class Round:
         rate: The rate of learning that it begins with.
         elsewhere: Share of the questions that are about something else.
         named: Share of the steps whose answers begin by naming their fact.
-        single: Share of the steps whose rows hold one question.
+        single: Share of the steps before rows begin to hold conversations.
+        every: They do in every so many steps from there on.
     """
 
     steps: int
@@ -32,6 +33,7 @@ class Round:
     elsewhere: float
     named: float
     single: float = 0.88
+    every: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +51,7 @@ class Course:
     rounds: tuple[Round, ...] = (
         Round(steps=3000, rate=4e-3, elsewhere=0.3, named=0.35),
         Round(steps=1600, rate=1.6e-3, elsewhere=0.4, named=0.0),
+        Round(steps=600, rate=1.2e-3, elsewhere=0.44, named=0.0, single=0.0, every=2),
     )
     rows: int = 96
     late_rows: int = 32
@@ -105,14 +108,15 @@ class Lessons:
         course = self._course
         draw = random.Random(f"{course.seed}:{step}")
         part, over = course.place(step)
-        count = course.late_rows if over >= part.single else course.rows
-        rows = [self._row(draw, part, over) for _ in range(count)]
+        late = over >= part.single and step % part.every == 0
+        count = course.late_rows if late else course.rows
+        named = over < part.named
+        rows = [self._row(draw, part, late=late, named=named) for _ in range(count)]
         rows.sort(key=lambda row: len(row.tokens))
         size = -(-len(rows) // course.groups)
         return [rows[at : at + size] for at in range(0, len(rows), size)]
 
-    def _row(self, draw: random.Random, part: Round, over: float) -> Row:
-        late, named = over >= part.single, over < part.named
+    def _row(self, draw: random.Random, part: Round, *, late: bool, named: bool) -> Row:
         turn = self.turn(draw, part)
         system = ""
         before: tuple[Turn, ...] = ()

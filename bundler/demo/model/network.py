@@ -76,12 +76,20 @@ def rotations(shape: Shape) -> Any:
     return torch.polar(torch.ones_like(angles), angles)[:, None]
 
 
-def hidden(tensors: Tensors, tokens: Any, shape: Shape, turns: Any) -> Any:
-    """Return the last layer's state at every token of a batch."""
+def hidden(
+    tensors: Tensors, tokens: Any, shape: Shape, turns: Any, wanted: Any = None
+) -> Any:
+    """Return the last layer's state at every token of a batch, or at those wanted.
+
+    ``wanted`` is a mask of the tokens; their states are then one after another.
+    """
     state = functional.embedding(tokens, tensors["token_embd.weight"])
     for layer in range(shape.layers):
         block = {name: tensors[f"blk.{layer}.{name}.weight"] for name in _BLOCK}
         state = state + _attention(block, state, shape, turns[: tokens.shape[1]])
+        if wanted is not None and layer == shape.layers - 1:
+            # Nothing mixes tokens from here on.
+            state = state[wanted]
         normal = _norm(state, block["ffn_norm"], shape)
         joined = torch.cat((block["ffn_gate"], block["ffn_up"]))
         gate, raised = functional.linear(normal, joined).chunk(2, -1)

@@ -93,8 +93,10 @@ class Training(Slices):
     def _loss(self, tokens: Any, weights: Any) -> Any:
         wanted = weights > 0
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            state = hidden(self.tensors, tokens[:, :-1], self.shape, self._turns)
-            guessed = logits(self.tensors, state[wanted])
+            state = hidden(
+                self.tensors, tokens[:, :-1], self.shape, self._turns, wanted
+            )
+            guessed = logits(self.tensors, state)
         each = functional.cross_entropy(
             guessed.float(), tokens[:, 1:][wanted], reduction="none"
         )

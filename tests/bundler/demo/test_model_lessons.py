@@ -2,6 +2,7 @@
 
 import random
 import re
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -40,9 +41,13 @@ class Letters:
         return tokens
 
 
-def lessons(*, named: float = 0, single: float = 1, **changes: Any) -> Lessons:
-    shares = {"elsewhere": 0.3, "named": named, "single": single}
-    rounds = (Round(steps=10, rate=1, **shares), Round(steps=5, rate=1, **shares))
+def lessons(
+    *, named: float = 0, single: float = 1, every: int = 1, **changes: Any
+) -> Lessons:
+    first = Round(
+        steps=10, rate=1, elsewhere=0.3, named=named, single=single, every=every
+    )
+    rounds = (first, replace(first, steps=5))
     course = Course(rounds=rounds, **changes)
     return Lessons(FACTS, encoder=Encoder(Letters(), KEYS), course=course)
 
@@ -123,11 +128,12 @@ def test_earlier_turns_and_system_prompts_come_late() -> None:
     turn_begin = tokenizer.token_to_id(SPECIAL[1])
 
     def most_turns(step: int) -> int:
-        rows = [row for group in lessons(single=0.5).groups(step) for row in group]
+        groups = lessons(single=0.5, every=2).groups(step)
+        rows = [row for group in groups for row in group]
         return max(row.tokens.count(turn_begin) for row in rows)
 
-    assert most_turns(4) == 2
-    assert most_turns(5) > 4
+    assert [most_turns(step) for step in (2, 3, 4)] == [2] * 3
+    assert [most_turns(step) > 4 for step in (5, 6, 7, 8)] == [False, True, False, True]
 
 
 def test_a_course_has_no_step_after_its_last() -> None:
