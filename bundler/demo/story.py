@@ -12,9 +12,9 @@ from openai import OpenAI, OpenAIError, PermissionDeniedError
 from bundler.demo.stage import Stage, StepFailedError
 
 DEMO_MODEL = Path(__file__).with_name("sallyport-demo.q8_0.gguf")
-"""A trained model of 1.4 million parameters; see MODEL_CARD.md beside it."""
+"""A trained model of 1.6 million parameters; see MODEL_CARD.md beside it."""
 
-DEMO_MODEL_SHA256 = "7cc9314d0f97d595ecc69f47bb4dba49257c01c432f7ba9a3fb9d915193955a0"
+DEMO_MODEL_SHA256 = "02e97aa72dd1c83a455772c9e542cc5b5c5f4859af147b40641877f23ee19f08"
 """What the file above must be; checked before it is used."""
 
 DEMO_NAME = "sallyport-demo"
