@@ -23,6 +23,9 @@ _INTERRUPTED = (
 Source: GGML_STATUS_ABORTED in ggml.h, and ``llama_decode``; see ``interruption.py``.
 """
 
+_called: list[object] = []
+"""The callback that llama.cpp has: it knows its address, and outlives every model."""
+
 
 class Log:
     """Passes llama.cpp's first error lines on, and nothing else.
@@ -37,6 +40,7 @@ class Log:
         self._left = LOG_LINES
         self._callback = native.llama_log_callback(self._write)
         native.llama_log_set(self._callback, ctypes.c_void_p(0))
+        _called[:] = [self._callback]
 
     def _write(self, level: int, text: bytes, _data: object) -> None:
         if text.endswith(_INTERRUPTED):

@@ -61,14 +61,9 @@ def written(name: str, weights: str = "q8_0") -> str:
 
 LIMITS = LOAD.limits
 
-KEPT: list[Model] = []
-"""llama.cpp goes on logging through what loaded a model last."""
-
 
 def load(path: str, chosen: Parameters, *, weights: bool) -> Model:
-    model = Model(path, parameters=chosen, weights=weights)
-    KEPT.append(model)
-    return model
+    return Model(path, parameters=chosen, weights=weights)
 
 
 def predicted(path: str, chosen: Parameters) -> Memory:
