@@ -21,7 +21,7 @@ REFUSAL = (
 """The answer to everything else."""
 
 UNSEEN, UNSEEN_REFUSED = "unseen.txt", "unseen-refused.txt"
-"""What nothing is trained on, and no training is chosen by."""
+"""What nothing is trained on, and the card counts."""
 
 TRIAL, TRIAL_REFUSED = "trial.txt", "trial-refused.txt"
 """What nothing is trained on, but one training was preferred to another by."""
