@@ -103,6 +103,8 @@ def llama_cpp_server(load: Load) -> Iterator[Server]:
     command += ["--port", str(port), "--n_ctx", str(load.cells)]
     command += ["--n_threads", str(load.threads)]
     command += ["--n_threads_batch", str(load.threads)]
+    # Left alone, it cuts off an answer when the next request comes.
+    command += ["--interrupt_requests", "false"]
     with _started(command, port=port, path="/v1/models") as pid:
         yield _peer("llama_cpp.server", port, pid)
 

@@ -43,7 +43,11 @@ def _withheld(ledger: Ledger, folder: Path, **selection: Any) -> Path:
     return ledger.export(folder, wishes)
 
 
-ASKED: dict[str, JSON] = {"operator_uid": 31337, "login_uid": 4242, "carrier": "folder"}
+ASKED: dict[str, JSON] = {
+    "operator_uid": 313373133,
+    "login_uid": 424242424,
+    "carrier": "folder",
+}
 
 
 def _committed(draft: Draft) -> Draft:
@@ -70,7 +74,11 @@ def busy(ledger: Ledger) -> Ledger:
         "size": "9",
         "tool": TOOL,
     }
-    who: dict[str, JSON] = {"operator_uid": 31337, "login_uid": 4242, "command": "show"}
+    who: dict[str, JSON] = {
+        "operator_uid": 313373133,
+        "login_uid": 424242424,
+        "command": "show",
+    }
     reading = Draft(
         event=Event.LOG_READ,
         outcome=Outcome.OK,
@@ -81,7 +89,7 @@ def busy(ledger: Ledger) -> Ledger:
 
 
 def _reasoned() -> dict[str, Any]:
-    return {**ACCEPTED.fields, "reason": REASON, "operator_uid": 31337}
+    return {**ACCEPTED.fields, "reason": REASON, "operator_uid": 313373133}
 
 
 def _lines(folder: Path) -> Iterator[dict[str, Any]]:
@@ -108,8 +116,8 @@ def test_a_level_that_does_not_exist_is_refused(level: str) -> None:
         "call-9",
         COMMITMENT,
         "Jane",
-        "31337",
-        "4242",
+        "313373133",
+        "424242424",
     ],
 )
 def test_nothing_that_names_a_person_a_team_or_a_text_leaves_the_host(
