@@ -18,7 +18,7 @@ LOST_SHARE = 0.1
 MOST_CREDIT_S = 1.0
 """Time that may be given up at once, after a long while without. Unit: seconds."""
 
-SHORT_BYTES = 1024
+SHORT_CHARACTERS = 1024
 """The longest text that a batch is given up for; see ``plan.SHORT_TOKENS``."""
 
 
@@ -28,7 +28,7 @@ class Guests:
 
     Attributes:
         running: Tenants of whom something runs: they are not newcomers.
-        placed: Requests that hold a place, and could run when they are started.
+        placed: Short requests of others that hold a place and are not started.
     """
 
     running: frozenset[str]
@@ -47,9 +47,14 @@ class Haste:
         self._guests: Guests | None = None
         self._credit_s = 0.0
 
-    def allow(self, guests: Guests) -> None:
-        """Let the next batch be given up for these, if enough was computed before."""
-        self._guests = guests if self._credit_s > 0 else None
+    @property
+    def affordable(self) -> bool:
+        """Whether enough was computed before, so that a batch may be given up."""
+        return self._credit_s > 0
+
+    def allow(self, guests: Guests | None) -> None:
+        """Let the next batch be given up for these, if that is affordable."""
+        self._guests = guests if self.affordable else None
 
     def forbid(self) -> None:
         """Let nothing be given up."""
@@ -60,10 +65,10 @@ class Haste:
         gained_s = -seconds if lost else LOST_SHARE * seconds
         self._credit_s = min(MOST_CREDIT_S, self._credit_s + gained_s)
 
-    def asked(self, tenant: str, *, text_bytes: int) -> None:
+    def asked(self, tenant: str, *, characters: int) -> None:
         """Hear that a request asks for a place."""
         guests = self._guests
-        if guests and text_bytes <= SHORT_BYTES and tenant not in guests.running:
+        if guests and characters <= SHORT_CHARACTERS and tenant not in guests.running:
             self._interrupt()
 
     def started(self, request_id: str) -> None:

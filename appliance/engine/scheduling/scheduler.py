@@ -25,7 +25,7 @@ from appliance.engine.scheduling.decoder import Decoder, Slice, Undone
 from appliance.engine.scheduling.entrance import Entrance
 from appliance.engine.scheduling.haste import Guests, Haste
 from appliance.engine.scheduling.pacing import Pace
-from appliance.engine.scheduling.plan import Batch, Planner
+from appliance.engine.scheduling.plan import SHORT_TOKENS, Batch, Planner
 from appliance.engine.scheduling.request import Request
 from appliance.engine.scheduling.residents import Residents
 from appliance.engine.scheduling.textstream import TextStream
@@ -65,7 +65,9 @@ class Scheduler:
         limits: Hard limits of the engine.
         pace: What it learned of the host's speed so far.
         public: Beginnings of prompts that all tenants may share.
-        haste: What ends a batch for a newcomer; without it none is ended.
+
+    Attributes:
+        haste: What ends a batch for a newcomer, if it is told of one.
     """
 
     def __init__(
@@ -75,11 +77,10 @@ class Scheduler:
         limits: Limits,
         pace: Pace | None = None,
         public: Sequence[Sequence[int]] = (),
-        haste: Haste | None = None,
     ) -> None:
         self._decoder = decoder
         self._limits = limits
-        self._haste = haste
+        self.haste = Haste(decoder.interrupt)
         self._residents: Residents = residents_for(decoder, limits=limits)
         self._planner = Planner(
             decoder, self._residents, limits=limits, pace=pace or _unpaced(limits)
@@ -226,8 +227,7 @@ class Scheduler:
         computed = self._batch is not None and bool(self._batch.slices)
         if self._batch is not None and computed:
             self._planner.learn(self._batch, took_s=seconds)
-        if self._haste is not None:
-            self._haste.spent(seconds, lost=self._batch is None)
+        self.haste.spent(seconds, lost=self._batch is None)
         return computed
 
     def counts(self) -> Counts:
@@ -246,22 +246,27 @@ class Scheduler:
 
     def _decode(self, batch: Batch) -> Sequence[Sequence[int]] | Undone:
         """Decode a batch, which may be given up for a newcomer unless it is for one."""
-        if self._haste is not None and batch.answers:
-            self._haste.allow(self._guests())
+        if batch.answers and self.haste.affordable:
+            self.haste.allow(self._guests())
         answers = self._decoder.decode(batch.slices)
-        if self._haste is not None:
-            self._haste.forbid()
+        self.haste.forbid()
         if answers is Undone.NO_CELLS:
             self._preempt()
         elif answers is Undone.INTERRUPTED:
             self._tally.interruptions += 1
         return answers
 
-    def _guests(self) -> Guests:
-        return Guests(
-            running=frozenset(each.tenant for each in self._running.values()),
-            placed=frozenset(filter(self.would_run, self._prepared)),
+    def _guests(self) -> Guests | None:
+        """Return whom a batch may be given up for; nobody where no place is left."""
+        if len(self._running) >= self._limits.running:
+            return None
+        running = frozenset(each.tenant for each in self._running.values())
+        placed = frozenset(
+            each.request_id
+            for each in self._prepared.values()
+            if each.tenant not in running and each.pending <= SHORT_TOKENS
         )
+        return Guests(running=running, placed=placed)
 
     def _count(self, request: Request, part: Slice, *, kept: int) -> None:
         """Note what a slice put into the cache, and free the guesses that failed."""

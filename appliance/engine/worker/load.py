@@ -10,7 +10,6 @@ from appliance.engine.llama.kind import makes_vectors
 from appliance.engine.llama.model import Model
 from appliance.engine.llama.parameters import parameters_for
 from appliance.engine.scheduling.admission import REHEARSED_TOKENS, STEP_TARGET_S, fit
-from appliance.engine.scheduling.haste import Haste
 from appliance.engine.scheduling.pacing import Pace
 from appliance.engine.scheduling.scheduler import Scheduler
 from appliance.engine.worker.channel import Channel
@@ -57,12 +56,10 @@ def load(
     )
     prompter = Prompter(model, template=_template(model))
     public = shared_beginnings(prompter, order.shared_prompts, now=clock.now())
-    haste = Haste(context.interrupt)
+    scheduler = Scheduler(context, limits=limits, pace=pace, public=public)
     service = Service(
-        Ear(channel, partial(hasten, haste)),
-        scheduler=Scheduler(
-            context, limits=limits, pace=pace, public=public, haste=haste
-        ),
+        Ear(channel, partial(hasten, scheduler.haste)),
+        scheduler=scheduler,
         compute=context,
         prompter=prompter,
         limits=limits,

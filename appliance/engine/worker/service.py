@@ -125,7 +125,7 @@ def hasten(haste: Haste, order: wire.Order) -> None:
     match order:
         case wire.Prepare():
             size = sum(len(message.content) for message in order.messages)
-            haste.asked(order.tenant, text_bytes=size)
+            haste.asked(order.tenant, characters=size)
         case wire.Start():
             haste.started(order.request_id)
 

@@ -5,7 +5,7 @@ import pytest
 from appliance.engine.scheduling.haste import (
     LOST_SHARE,
     MOST_CREDIT_S,
-    SHORT_BYTES,
+    SHORT_CHARACTERS,
     Guests,
     Haste,
 )
@@ -28,17 +28,17 @@ class Bench:
 def test_a_newcomers_short_request_ends_a_batch() -> None:
     bench = Bench()
     bench.haste.allow(GUESTS)
-    bench.haste.asked("few", text_bytes=SHORT_BYTES)
+    bench.haste.asked("few", characters=SHORT_CHARACTERS)
     assert bench.times == 1
 
 
 @pytest.mark.parametrize(
-    ("tenant", "text_bytes"), [("many", 10), ("few", SHORT_BYTES + 1)]
+    ("tenant", "characters"), [("many", 10), ("few", SHORT_CHARACTERS + 1)]
 )
-def test_nobody_elses_does(tenant: str, text_bytes: int) -> None:
+def test_nobody_elses_does(tenant: str, characters: int) -> None:
     bench = Bench()
     bench.haste.allow(GUESTS)
-    bench.haste.asked(tenant, text_bytes=text_bytes)
+    bench.haste.asked(tenant, characters=characters)
     assert bench.times == 0
 
 
@@ -55,7 +55,7 @@ def test_a_batch_is_not_ended_where_that_is_forbidden() -> None:
     bench = Bench()
     bench.haste.allow(GUESTS)
     bench.haste.forbid()
-    bench.haste.asked("few", text_bytes=1)
+    bench.haste.asked("few", characters=1)
     bench.haste.started("r1")
     assert bench.times == 0
 
@@ -66,7 +66,7 @@ def test_no_more_is_given_up_than_a_part_of_what_was_computed() -> None:
     for _ in range(1_000):
         before = bench.times
         bench.haste.allow(GUESTS)
-        bench.haste.asked("few", text_bytes=1)
+        bench.haste.asked("few", characters=1)
         lost = bench.times > before
         bench.haste.spent(0.2, lost=lost)
         lost_s, computed_s = lost_s + 0.2 * lost, computed_s + 0.2 * (not lost)
@@ -79,7 +79,7 @@ def test_a_long_time_without_newcomers_is_no_leave_to_give_up_much() -> None:
     for _ in range(100):
         before = bench.times
         bench.haste.allow(GUESTS)
-        bench.haste.asked("few", text_bytes=1)
+        bench.haste.asked("few", characters=1)
         if bench.times == before:
             break
         bench.haste.spent(0.2, lost=True)

@@ -1,7 +1,9 @@
 """The loop of a model that writes text: what waits for whom between two batches."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 
@@ -9,7 +11,7 @@ from appliance.engine import protocol as wire
 from appliance.engine.port import Message, Sampling
 from appliance.engine.scheduling.admission import Limits
 from appliance.engine.scheduling.decoder import Slice, Undone
-from appliance.engine.scheduling.haste import Haste
+from appliance.engine.scheduling.haste import SHORT_CHARACTERS
 from appliance.engine.scheduling.scheduler import Scheduler
 from appliance.engine.worker.prompt import Prompter
 from appliance.engine.worker.service import COURTESY_SHARE, Service, hasten
@@ -90,15 +92,15 @@ class Timed(FakeDecoder):
 
     threads = 1
 
-    def __init__(self, clock: SteppingClock, script: Script) -> None:
+    def __init__(self, clock: SteppingClock, script: Script, limits: Limits) -> None:
         super().__init__(
-            cells=LIMITS.cells,
-            sequences=LIMITS.resident_sequences,
-            batch_tokens=LIMITS.batch_tokens,
+            cells=limits.cells,
+            sequences=limits.resident_sequences,
+            batch_tokens=limits.batch_tokens,
         )
         self._clock = clock
         self._script = script
-        self.haste = Haste(self.interrupt)
+        self.told: Callable[[wire.Order], None] = list[wire.Order]().append
         self.began: list[tuple[float, int]] = []
         """When each batch began, and how many sequences it held."""
 
@@ -109,34 +111,38 @@ class Timed(FakeDecoder):
         return super().decode(slices)
 
     def _told(self, order: wire.Order) -> bool:
-        hasten(self.haste, order)
+        self.told(order)
         return self.interrupted
 
     def use_threads(self, threads: int) -> None:
         self.threads = threads
 
 
-def asks(name: str, *, tenant: str) -> wire.Prepare:
+def asks(name: str, *, tenant: str, text: str = "?") -> wire.Prepare:
     return wire.Prepare(
         request_id=name,
         tenant=tenant,
-        messages=(Message(role="user", content=name),),
+        messages=(Message(role="user", content=text),),
         sampling=Sampling(temperature=0.0),
     )
 
 
-def batches(*orders: tuple[float, wire.Order]) -> list[tuple[float, int]]:
+def batches(
+    *orders: tuple[float, wire.Order], limits: Limits = LIMITS
+) -> list[tuple[float, int]]:
     """Run a service until the last order has come; return what it decoded."""
     clock = SteppingClock()
     script = Script(clock, *orders)
-    decoder = Timed(clock, script)
+    decoder = Timed(clock, script, limits)
+    scheduler = Scheduler(decoder, limits=limits)
+    decoder.told = partial(hasten, scheduler.haste)
     template = ChatTemplate("{{ messages[0]['content'] }}", bos_token="", eos_token="")
     service = Service(
         script,
-        scheduler=Scheduler(decoder, limits=LIMITS, haste=decoder.haste),
+        scheduler=scheduler,
         compute=decoder,
         prompter=Prompter(Letters(), template=template),
-        limits=LIMITS,
+        limits=limits,
         clock=clock,
     )
     with pytest.raises(EOFError):
@@ -225,3 +231,44 @@ def test_what_was_given_up_is_computed_before_anything_else_is_given_up() -> Non
         (pytest.approx(2.51), 1),
         (pytest.approx(3.51), 1),
     ]
+
+
+def test_a_second_request_of_a_team_ends_no_batch() -> None:
+    began = batches(
+        *FIRST,
+        (2.5, asks("b", tenant="a")),
+        (3.5, wire.Start(request_id="b")),
+        END,
+        limits=dataclasses.replace(LIMITS, sequences=3),
+    )
+    waited_s = 3 + COURTESY_SHARE * BATCH_S
+    assert began[2:5] == [
+        (2.0, 1),
+        (pytest.approx(waited_s), 1),
+        (pytest.approx(waited_s + BATCH_S), 2),
+    ]
+
+
+def test_no_batch_is_ended_for_one_who_has_no_place() -> None:
+    began = batches(
+        *FIRST,
+        (0.0, asks("b", tenant="b")),
+        (0.0, wire.Start(request_id="b")),
+        (2.5, asks("c", tenant="c")),
+        (2.51, wire.Start(request_id="c")),
+        END,
+    )
+    assert [at for at, _ in began[:4]] == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_no_batch_is_ended_for_the_start_of_a_long_prompt() -> None:
+    long = "x" * (SHORT_CHARACTERS + 1)
+    began = batches(
+        *FIRST,
+        (2.5, asks("c", tenant="c", text=long)),
+        (3.5, wire.Start(request_id="c")),
+        END,
+        limits=dataclasses.replace(LIMITS, context_tokens=2048, cells=4096),
+    )
+    assert pytest.approx(3 + COURTESY_SHARE * BATCH_S) == began[3][0]
+    assert pytest.approx(4 + COURTESY_SHARE * BATCH_S) == began[4][0]
