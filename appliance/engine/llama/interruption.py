@@ -21,8 +21,6 @@ class Interruption:
         native.llama_set_abort_callback(
             handle, length, ctypes.cast(self._text, ctypes.c_void_p)
         )
-        self._kept = length
-        """llama.cpp holds only its address."""
 
     def set(self) -> None:
         """End what is computed now, or else what is computed next."""

@@ -73,8 +73,7 @@ class Entrance:
 
     def has_place(self, request: Request) -> bool:
         """Return whether one more may run, if it is this one."""
-        spare = self._limits.spare_sequences if self._is_first(request) else 0
-        return len(self._running) < self._limits.sequences + spare
+        return len(self._running) < self._places(first=self._is_first(request))
 
     def admit(self, now_s: float) -> int:
         """Let in whoever fits; return how many tokens need not be computed."""
@@ -125,7 +124,8 @@ class Entrance:
 
     def _enter(self, request: Request, *, now_s: float) -> bool:
         """Give a request its cells and a sequence, if it may have them now."""
-        if not self.has_place(request):
+        first = self._is_first(request)
+        if len(self._running) >= self._places(first=first):
             return False
         request.path = self._paths.path(
             request.tenant, (*request.prompt, *request.generated)
@@ -133,7 +133,7 @@ class Entrance:
         place = self._residents.enter(
             request.path,
             need_cells=request.need_cells,
-            keep=0 if self._is_first(request) else self._limits.spare_cells,
+            keep=0 if first else self._limits.spare_cells,
         )
         if place is None:
             return False
@@ -149,6 +149,10 @@ class Entrance:
             generated=tuple(request.generated),
         )
         return True
+
+    def _places(self, *, first: bool) -> int:
+        """Return how many may run, one of them the first of its tenant or not."""
+        return self._limits.sequences + (self._limits.spare_sequences if first else 0)
 
     def _is_first(self, request: Request) -> bool:
         """Return whether nothing of its tenant runs."""
