@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.policy.classes import Classes
-from appliance.policy.compile import CoreFiles, PolicyFiles
+from appliance.policy.compile import PolicyFiles
 from appliance.policy.facts import ModelFacts, RequestFacts, SiteFacts
 from appliance.policy.labels import effective_labels
 from appliance.resources import folder
@@ -42,18 +42,6 @@ class Row:
     site: PolicyFiles
     allow: bool
     policies: tuple[str, ...]
-
-
-def read_core() -> CoreFiles:
-    policies = folder("policies")
-    return CoreFiles(
-        schema=(policies / "schema.cedarschema").read_bytes(),
-        classes=(policies / "classes.toml").read_bytes(),
-        policies=tuple(
-            (path.name, path.read_bytes())
-            for path in sorted((policies / "core").glob("*.cedar"))
-        ),
-    )
 
 
 def table_paths() -> list[Path]:

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from appliance.core_policies import core_files
 from appliance.policy.compile import (
     MAX_POLICIES,
     MAX_SITE_FILES,
@@ -21,9 +22,8 @@ from bundleformat.errors import (
     MalformedError,
     RefusalError,
 )
-from tests.support.decision_table import read_core
 
-CORE = read_core()
+CORE = core_files()
 NOTES = '@id("quiet") @reason("none") '
 GOOD = NOTES + "forbid (principal, action, resource) when { context.class_level > 9 };"
 

@@ -3,10 +3,10 @@ from dataclasses import replace
 
 import pytest
 
+from appliance.core_policies import core_files
 from appliance.policy.compile import PolicySet, compile_policies
 from appliance.policy.decide import decide
 from appliance.policy.facts import Labels, ModelFacts, RequestFacts, SiteFacts
-from tests.support.decision_table import read_core
 
 NOW = dt.datetime(2026, 11, 22, 9, 0, 0, 500_000, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
@@ -39,11 +39,11 @@ FACTS = RequestFacts(
 
 @pytest.fixture(scope="module")
 def core() -> PolicySet:
-    return compile_policies(read_core())
+    return compile_policies(core_files())
 
 
 def with_site_policy(text: str) -> PolicySet:
-    return compile_policies(read_core(), site=(("site.cedar", text.encode()),))
+    return compile_policies(core_files(), site=(("site.cedar", text.encode()),))
 
 
 def test_allow_names_the_permit_and_the_policy_set(core: PolicySet) -> None:

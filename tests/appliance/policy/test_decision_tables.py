@@ -2,13 +2,13 @@ from functools import cache
 
 import pytest
 
+from appliance.core_policies import core_files
 from appliance.policy.compile import PolicyFiles, PolicySet, compile_policies
 from appliance.policy.decide import decide
 from appliance.resources import folder
 from tests.support.decision_table import (
     Row,
     facts_of,
-    read_core,
     read_table,
     table_paths,
 )
@@ -18,7 +18,7 @@ ROWS = [row for path in table_paths() for row in read_table(path)]
 
 @cache
 def compiled(site: PolicyFiles) -> PolicySet:
-    return compile_policies(read_core(), site=site)
+    return compile_policies(core_files(), site=site)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.table}: {row.name}")
