@@ -32,7 +32,7 @@ async def asked(
     return list(await asyncio.gather(*answers))
 
 
-@pytest.mark.parametrize("at_once", [1, 3, 16])
+@pytest.mark.parametrize("at_once", [1, pytest.param(3, marks=pytest.mark.slow), 16])
 def test_every_canary_is_answered_word_for_word_in_batches_of(at_once: int) -> None:
     async def test(engine: EngineSupervisor) -> None:
         assert await asked(engine, CANARIES, at_once=at_once) == list(CANARIES)
