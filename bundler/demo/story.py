@@ -14,7 +14,7 @@ from bundler.demo.stage import Stage, StepFailedError
 DEMO_MODEL = Path(__file__).with_name("sallyport-demo.q8_0.gguf")
 """A trained model of 1.6 million parameters; see MODEL_CARD.md beside it."""
 
-DEMO_MODEL_SHA256 = "02e97aa72dd1c83a455772c9e542cc5b5c5f4859af147b40641877f23ee19f08"
+DEMO_MODEL_SHA256 = "d151979c67898516205ff91892a8d7bdbf1532d797029d761b277084d2015998"
 """What the file above must be; checked before it is used."""
 
 DEMO_NAME = "sallyport-demo"

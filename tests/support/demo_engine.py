@@ -88,9 +88,9 @@ def thaw(engine: EngineSupervisor) -> None:
 def retemplated(folder: Path, template: str) -> Path:
     """A copy of the demo model with another chat template, of no greater length."""
     data = DEMO_MODEL.read_bytes()
-    begin = data.index(b"{%- if tools %}<|im_start|>system")
-    end = data.index(b"<|im_start|>assistant\n{% endif %}", begin)
-    end += len(b"<|im_start|>assistant\n{% endif %}")
+    begin = data.index(b"{%- if tools %}<|system|>")
+    last = b"<|assistant|>{% endif %}"
+    end = data.index(last, begin) + len(last)
     new = template.encode().ljust(end - begin)
     assert len(new) == end - begin
     path = folder / "retemplated.gguf"

@@ -15,6 +15,9 @@ from tests.system.test_api import engine_pids, messages
 ASKED = "demo"
 
 
+QUESTION = "A newcomer asks me about bundles, what should I tell him?"
+
+
 def scrape(host: RealHost) -> dict[tuple[str, str], float]:
     """Every sample by its name and its model."""
     connection = http.client.HTTPConnection(host.url.removeprefix("http://"))
@@ -42,7 +45,7 @@ def test_what_was_asked_is_what_is_counted(host: RealHost) -> None:
     with host.client() as client:
         used = [
             client.chat.completions.create(
-                model=ASKED, messages=messages(), temperature=0, max_tokens=12
+                model=ASKED, messages=messages(QUESTION), temperature=0, max_tokens=12
             ).usage
             for _ in range(2)
         ]

@@ -1,6 +1,7 @@
 """``python -m bundler.demo.model``: train in slices, export, and ask what came out."""
 
 import sys
+import time
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ MORE_TO_DO = 75
 
 SHOWN = 40
 """Wrong answers that are shown of each kind of question."""
+
+SAID_EVERY_S = 20
+"""Time between two lines that say how far a training is."""
 
 WRITER, EMBEDDER = "sallyport-demo", "sallyport-demo-embedder"
 
@@ -33,14 +37,37 @@ def _train(folder: Path, *, minutes: float) -> int:
     """Go on with the first model that is not done; say how far it is."""
     for training in _trainings(folder):
         if not training.done:
-            loss = training.run(minutes=minutes)
-            print(
-                f"{type(training).__name__}: step {training.step} of {training.steps}, "
-                f"loss {loss:.4f}, {training.cpu_s:.0f} CPU seconds",
-                flush=True,
-            )
+            progress = Progress(training)
+            progress.say(training.run(minutes=minutes, after=progress.after))
+            print(f"{training.cpu_s:.0f} CPU seconds in all so far", flush=True)
             return MORE_TO_DO
     return 0
+
+
+class Progress:
+    """Says now and then how far a training is."""
+
+    def __init__(self, training: Any) -> None:
+        self._training = training
+        self._first = training.step
+        self._begun = self._said = time.monotonic()
+
+    def after(self, loss: float) -> None:
+        """Say it, unless that was a moment ago."""
+        if time.monotonic() - self._said >= SAID_EVERY_S:
+            self.say(loss)
+
+    def say(self, loss: float) -> None:
+        """Say which step it is, the loss, and about how long the others take."""
+        training = self._training
+        self._said = time.monotonic()
+        pace = (self._said - self._begun) / max(1, training.step - self._first)
+        left = pace * (training.steps - training.step)
+        print(
+            f"{type(training).__name__}: step {training.step:,} of {training.steps:,}, "
+            f"loss {loss:.4f}, {left / 60:.0f} minutes left",
+            flush=True,
+        )
 
 
 def _export(folder: Path) -> int:

@@ -8,23 +8,28 @@ are a scaffold: later rows do without, and the file has none of them.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-END_OF_TEXT, TURN_BEGIN, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
-SPECIAL = (END_OF_TEXT, TURN_BEGIN, TURN_END)
-"""Control tokens, with the ids 0 to 2."""
+END_OF_TEXT, END = "<|endoftext|>", "<|end|>"
+ROLES = {role: f"<|{role}|>" for role in ("system", "user", "assistant")}
+SPECIAL = (END_OF_TEXT, END, *ROLES.values())
+"""Control tokens, with the ids from 0.
+
+A turn is its role's token, the text and the end: rows are short, and two of their
+tokens in ten would be words of control if roles were spelt out.
+"""
 
 ELSEWHERE = "elsewhere"
 """The key of the refusal among those of the facts."""
 
 TEMPLATE = (
-    "{%- if tools %}<|im_start|>system\n"
+    "{%- if tools %}<|system|>"
     "{% if messages[0]['role'] == 'system' %}{{ messages[0]['content'] }}\n{% endif %}"
     "# Tools\n{%- for tool in tools %}\n- {{ tool['function'] | tojson }}{% endfor %}\n"
-    "<|im_end|>\n{% endif %}"
+    "<|end|>{% endif %}"
     "{%- for m in messages %}"
     "{% if not (tools and loop.first and m['role'] == 'system') %}"
-    "<|im_start|>{{ m['role'] }}\n{{ m['content'] or '' }}<|im_end|>\n"
+    "<|{{ m['role'] }}|>{{ m['content'] or '' }}<|end|>"
     "{% endif %}{% endfor %}"
-    "{%- if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    "{%- if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 """The chat template that the file carries; turns read as ``encode`` writes them."""
 
@@ -65,23 +70,33 @@ class Encoder:
         size: int = tokenizer.get_vocab_size()
         self.tokens = size + 1 + len(keys)
         self._topics = {key: size + at for at, key in enumerate((ELSEWHERE, *keys))}
-        begin, self._end = (tokenizer.token_to_id(word) for word in SPECIAL[1:])
-        self._newline = self._plain("\n")
-        self._roles = {
-            role: [begin, *self._plain(f"{role}\n")]
-            for role in ("system", "user", "assistant")
-        }
+        self._end = tokenizer.token_to_id(END)
+        self._roles = {role: tokenizer.token_to_id(ROLES[role]) for role in ROLES}
         self._answers: dict[str, list[int]] = {}
 
     def prompt(
         self, question: str, *, before: Sequence[Turn] = (), system: str = ""
     ) -> list[int]:
         """Return what stands before an answer, as a client sends it: without topics."""
+        turn = Turn(question, ELSEWHERE, "")
+        tokens, answers = self.conversation([*before, turn], system=system)
+        return tokens[: answers[-1].start]
+
+    def conversation(
+        self, turns: Sequence[Turn], *, system: str = "", named: bool = False
+    ) -> tuple[list[int], list[range]]:
+        """Return a conversation up to its last answer's end, and where answers are.
+
+        With ``named`` the token of the fact comes before each answer.
+        """
         tokens = self._turn("system", system) if system else []
-        for turn in before:
-            tokens += self._turn("user", turn.question)
-            tokens += self._turn("assistant", turn.answer)
-        return [*tokens, *self._turn("user", question), *self._roles["assistant"]]
+        answers = []
+        for turn in turns:
+            tokens += [*self._turn("user", turn.question), self._roles["assistant"]]
+            start = len(tokens)
+            tokens += self.answer(turn, named=named)
+            answers.append(range(start, len(tokens)))
+        return tokens, answers
 
     def answer(self, turn: Turn, *, named: bool = False) -> list[int]:
         """Return what the model shall write, to the end of its turn.
@@ -94,7 +109,7 @@ class Encoder:
         return [self._topics[turn.key], *said] if named else said
 
     def _turn(self, role: str, text: str) -> list[int]:
-        return [*self._roles[role], *self._plain(text), self._end, *self._newline]
+        return [self._roles[role], *self._plain(text), self._end]
 
     def _plain(self, text: str) -> list[int]:
         tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids

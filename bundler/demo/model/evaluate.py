@@ -8,12 +8,10 @@ from typing import Any
 import llama_cpp
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from bundler.demo.canaries import Canary
+from bundler.demo.canaries import Canary, read_canaries
 from bundler.demo.model.chat import SYSTEM_PROMPTS, Turn
 from bundler.demo.model.facts import (
     REFUSAL,
-    TRIAL,
-    TRIAL_REFUSED,
     UNSEEN_REFUSED,
     Fact,
     read_lines,
@@ -23,7 +21,9 @@ from bundler.demo.model.facts import (
 LEAST = {
     "unseen phrasings": 0.80,
     "unseen questions to refuse": 0.90,
-    "trained questions": 0.94,
+    "trained phrasings": 0.99,
+    "trained questions to refuse": 0.99,
+    "canaries": 0.98,
 }
 """Shares below which a training went wrong: a little less than the card says."""
 
@@ -96,29 +96,27 @@ def scores(
 ) -> tuple[Score, ...]:
     """Ask everything that the model card counts, and say each figure when it is there.
 
-    Unseen phrasings and unseen questions to refuse; the same of those that trainings
-    were chosen by; trained questions plain, and one of each fact behind a system
-    prompt and as the third turn.
+    Unseen phrasings and unseen questions to refuse; trained questions; the first one
+    of each fact behind a system prompt and as the third turn; and the canaries of the
+    model that is committed.
     """
     answers = {fact.key: fact.answer for fact in facts}
     trained = [(asked, fact.answer) for fact in facts for asked in fact.asked()]
     firsts = [(fact.asked()[0], fact.answer) for fact in facts]
     unseen = [(question, answers[key]) for question, key in read_unseen()]
     refused = [(question, REFUSAL) for question in read_lines(UNSEEN_REFUSED)]
-    trial = [(question, answers[key]) for question, key in read_unseen(TRIAL)]
-    trial_refused = [(question, REFUSAL) for question in read_lines(TRIAL_REFUSED)]
     known = [(question, REFUSAL) for question in read_lines("refused.txt")]
+    same = [(canary.question, canary.answer) for canary in read_canaries()]
     before = [Turn(question, "", answer) for question, answer in firsts[:2]]
     system = SYSTEM_PROMPTS[0]
     rounds: tuple[tuple[str, list[tuple[str, str]], dict[str, Any]], ...] = (
         ("unseen phrasings", unseen, {}),
         ("unseen questions to refuse", refused, {}),
-        ("trial phrasings", trial, {}),
-        ("trial questions to refuse", trial_refused, {}),
-        ("trained questions", trained, {}),
+        ("trained phrasings", trained, {}),
         ("trained questions to refuse", known, {}),
         ("behind a system prompt", firsts, {"system": system}),
         ("as the third turn", firsts, {"before": before}),
+        ("canaries", same, {}),
     )
     found = []
     for name, pairs, around in rounds:

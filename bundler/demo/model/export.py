@@ -7,7 +7,7 @@ from typing import Any
 
 import gguf
 
-from bundler.demo.model.chat import TEMPLATE, TURN_END
+from bundler.demo.model.chat import END, TEMPLATE
 from bundler.demo.model.gguf_file import finish
 from bundler.demo.model.network import Shape
 
@@ -67,7 +67,7 @@ def _add_tokenizer(writer: Any, saved: Mapping[str, Any]) -> None:
         for token in tokens
     ]
     merges = saved["model"]["merges"]
-    end = tokens.index(TURN_END)
+    end = tokens.index(END)
     writer.add_tokenizer_model("gpt2")
     # llama.cpp's name for the rule by which ``vocabulary`` cuts a text into words.
     writer.add_tokenizer_pre("gpt-2")

@@ -23,9 +23,6 @@ REFUSAL = (
 UNSEEN, UNSEEN_REFUSED = "unseen.txt", "unseen-refused.txt"
 """What nothing is trained on, and the card counts."""
 
-TRIAL, TRIAL_REFUSED = "trial.txt", "trial-refused.txt"
-"""What nothing is trained on, but one training was preferred to another by."""
-
 _KEY = re.compile(r"\[([a-z0-9-]+)\]")
 
 
@@ -105,9 +102,9 @@ def read_lines(name: str) -> tuple[str, ...]:
     return tuple(line for line in lines if line and not line.startswith("#"))
 
 
-def read_unseen(name: str = UNSEEN) -> tuple[tuple[str, str], ...]:
+def read_unseen() -> tuple[tuple[str, str], ...]:
     """Return questions that nothing is trained on, with the key of their answer."""
-    pairs = (line.partition(": ") for line in read_lines(name))
+    pairs = (line.partition(": ") for line in read_lines(UNSEEN))
     return tuple((question, key) for key, _, question in pairs)
 
 

@@ -1,75 +1,61 @@
 """What is learnt at which step: rows of tokens, drawn anew from the step's number.
 
-Nothing is kept between steps, so a run that stops anywhere goes on as if it never
-had. Short rows come first: one question, the token that names its fact, and mostly
-just the beginning of the answer. Then rows do without that token; and at last come
-system prompts and earlier turns.
+Short rows come first: one question, the token that names its fact, and mostly just
+the beginning of the answer. Then rows do without that token; and at last come
+conversations. What a review was in doubt about is asked more often; nothing else is
+kept between steps, so a run that stops anywhere goes on as if it never had.
 """
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from bundler.demo.model.chat import ELSEWHERE, SYSTEM_PROMPTS, Encoder, Turn
-from bundler.demo.model.facts import REFUSAL, Fact
+from bundler.demo.model.facts import REFUSAL, Fact, read_lines
 from bundler.demo.model.paraphrase import Paraphraser
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Round:
-    """A part of the training, in which the rate of learning falls to nothing.
-
-    Attributes:
-        steps: How many there are.
-        rate: The rate of learning that it begins with.
-        elsewhere: Share of the questions that are about something else.
-        named: Share of the steps whose answers begin by naming their fact.
-        single: Share of the steps before rows begin to hold conversations.
-        every: They do in every so many steps from there on.
-    """
-
-    steps: int
-    rate: float
-    elsewhere: float
-    named: float
-    single: float = 0.88
-    every: int = 1
+from bundler.demo.model.rows import Row, in_groups
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Course:
-    """How long is learnt, and what.
+    """How long is learnt, and what; shares of time are counted from its beginning.
 
     Attributes:
-        rounds: One after the other.
-        rows: Rows of a step, while they hold one question.
-        late_rows: Rows of a step, once they hold a conversation.
-        groups: Into how many batches of like lengths a step's rows go.
+        steps: How many there are.
+        rate: The rate of learning that it begins with; it falls to nothing.
+        questions: Questions of a step.
+        elsewhere: Share of them that are about something else: first, and at the end;
+            it grows late.
+        named: Share of the steps whose answers begin by naming their fact.
+        single: Share of the steps before conversations are held.
+        talking: Share of the questions that are asked in one from there on.
+        reviews: Shares of the steps before each review of what is known.
+        doubtful: Share of the questions that a review was in doubt about, while those
+            are many.
         seed: Another one draws other rows, and begins with other weights.
     """
 
-    rounds: tuple[Round, ...] = (
-        Round(steps=3000, rate=4e-3, elsewhere=0.3, named=0.35),
-        Round(steps=1600, rate=1.6e-3, elsewhere=0.4, named=0.0),
-        Round(steps=600, rate=1.2e-3, elsewhere=0.44, named=0.0, single=0.0, every=2),
+    steps: int = 3650
+    rate: float = 4e-3
+    questions: int = 96
+    elsewhere: tuple[float, float] = (0.3, 0.55)
+    named: float = 0.25
+    single: float = 0.4
+    talking: float = 0.25
+    reviews: tuple[float, ...] = (
+        *(0.3, 0.38, 0.46, 0.54, 0.62, 0.7, 0.77, 0.83, 0.88, 0.92, 0.95, 0.97, 0.985),
     )
-    rows: int = 96
-    late_rows: int = 32
-    groups: int = 6
+    doubtful: float = 0.3
     seed: int = 0
 
-    @property
-    def steps(self) -> int:
-        """How many there are in all rounds."""
-        return sum(each.steps for each in self.rounds)
+    def over(self, step: int) -> float:
+        """Return what share of the course is over."""
+        return step / self.steps
 
-    def place(self, step: int) -> tuple[Round, float]:
-        """Return the round of a step, and what share of it is over."""
-        for each in self.rounds:
-            if step < each.steps:
-                return each, step / each.steps
-            step -= each.steps
-        raise ValueError(f"the course ends {step} steps earlier")
+    def reviewed(self, step: int) -> bool:
+        """Whether a step begins with a review of everything written."""
+        return step in {int(share * self.steps) for share in self.reviews}
 
 
 class Cut(NamedTuple):
@@ -79,21 +65,32 @@ class Cut(NamedTuple):
     after: tuple[int, ...]
 
 
-NAMED, SINGLE, LATE = Cut(0.25, (1, 2, 4)), Cut(0.35, (2, 4, 8)), Cut(0.5, (2, 4, 8))
+NAMED, SINGLE = Cut(0.25, (1, 2, 4)), Cut(0.35, (2, 4, 8))
 NAME_WEIGHT = 4.0
 """How much naming the fact counts beside a token of the answer."""
 
+TURNS, SYSTEM = (1, 2, 2, 3, 3, 4), 0.4
+"""How many turns a conversation may have, and how often a system prompt.
 
-class Row(NamedTuple):
-    """Tokens, how many of them come before the answer, and what its first counts."""
+One of a single turn always has one.
+"""
 
-    tokens: list[int]
-    asked: int
-    first: float
+MANY = 200
+"""Doubtful questions from which on they have their whole share.
+
+Few that are asked too often would make the model forget when to refuse.
+"""
+
+AS_WRITTEN = 0.5
+"""Share of the doubtful questions that are not said in other words."""
 
 
 class Lessons:
-    """Draws the rows of a step."""
+    """Draws the rows of a step.
+
+    Attributes:
+        written: Every question as it stands in the text, with its answer.
+    """
 
     def __init__(
         self, facts: tuple[Fact, ...], *, encoder: Encoder, course: Course
@@ -102,38 +99,59 @@ class Lessons:
         self._encoder = encoder
         self._course = course
         self._paraphraser = Paraphraser()
+        asked = [Turn(q, fact.key, fact.answer) for fact in facts for q in fact.asked()]
+        refused = read_lines("refused.txt")
+        self.written = (*asked, *(Turn(q, ELSEWHERE, REFUSAL) for q in refused))
 
-    def groups(self, step: int) -> list[list[Row]]:
-        """Return the rows of a step, in groups of about the same length."""
+    def groups(self, step: int, doubtful: Sequence[int] = ()) -> list[list[Row]]:
+        """Return the rows of a step, in groups of about the same length.
+
+        ``doubtful`` are the numbers of written questions that are asked more often.
+        """
         course = self._course
         draw = random.Random(f"{course.seed}:{step}")
-        part, over = course.place(step)
-        late = over >= part.single and step % part.every == 0
-        count = course.late_rows if late else course.rows
-        named = over < part.named
-        rows = [self._row(draw, part, late=late, named=named) for _ in range(count)]
-        rows.sort(key=lambda row: len(row.tokens))
-        size = -(-len(rows) // course.groups)
-        return [rows[at : at + size] for at in range(0, len(rows), size)]
+        over = course.over(step)
+        talking = course.questions * course.talking if over >= course.single else 0
+        rows: list[Row] = []
+        asked = 0
+        while asked < course.questions:
+            talk = asked < talking
+            count = draw.choice(TURNS) if talk else 1
+            turns = [self._turn(draw, over, doubtful) for _ in range(count)]
+            rows.append(
+                self._talk(turns, draw) if talk else self._row(turns, over, draw)
+            )
+            asked += count
+        return in_groups(rows)
 
-    def _row(self, draw: random.Random, part: Round, *, late: bool, named: bool) -> Row:
-        turn = self.turn(draw, part)
-        system = ""
-        before: tuple[Turn, ...] = ()
-        if late:
-            system = draw.choice(SYSTEM_PROMPTS) if draw.random() < 0.4 else ""
-            count = draw.choice((0, 0, 1, 1, 2, 3))
-            before = tuple(self.turn(draw, part) for _ in range(count))
-        prompt = self._encoder.prompt(turn.question, before=before, system=system)
-        answer = self._encoder.answer(turn, named=named)
-        cut = NAMED if named else LATE if late else SINGLE
+    def _row(self, turns: list[Turn], over: float, draw: random.Random) -> Row:
+        """Return a question and its answer, or the answer's beginning."""
+        named = over < self._course.named
+        tokens, answers = self._encoder.conversation(turns, named=named)
+        cut = NAMED if named else SINGLE
         if draw.random() >= cut.whole:
+            (answer,) = answers
             answer = answer[: draw.choice(cut.after)]
-        return Row([*prompt, *answer], len(prompt), NAME_WEIGHT if named else 1.0)
+            tokens, answers = tokens[: answer.stop], [answer]
+        return Row(tokens, answers, NAME_WEIGHT if named else 1.0)
 
-    def turn(self, draw: random.Random, part: Round) -> Turn:
+    def _talk(self, turns: list[Turn], draw: random.Random) -> Row:
+        """Return a conversation, all of whose answers are learnt."""
+        system = ""
+        if len(turns) == 1 or draw.random() < SYSTEM:
+            system = draw.choice(SYSTEM_PROMPTS)
+        return Row(*self._encoder.conversation(turns, system=system), 1.0)
+
+    def _turn(self, draw: random.Random, over: float, doubtful: Sequence[int]) -> Turn:
         """Return a question and its answer."""
-        if draw.random() < part.elsewhere:
-            return Turn(self._paraphraser.ask_else(draw), ELSEWHERE, REFUSAL)
+        course, paraphraser = self._course, self._paraphraser
+        if draw.random() < course.doubtful * min(1, len(doubtful) / MANY):
+            turn = self.written[draw.choice(doubtful)]
+            if draw.random() < AS_WRITTEN:
+                return turn
+            return turn._replace(question=paraphraser.varied(turn.question, draw))
+        first, last = course.elsewhere
+        if draw.random() < first + (last - first) * over * over:
+            return Turn(paraphraser.ask_else(draw), ELSEWHERE, REFUSAL)
         fact = draw.choice(self._facts)
-        return Turn(self._paraphraser.ask(fact, draw), fact.key, fact.answer)
+        return Turn(paraphraser.ask(fact, draw), fact.key, fact.answer)

@@ -5,7 +5,7 @@ does for this architecture, so no row changes its place on export. The head is t
 to the embeddings.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,23 +76,60 @@ def rotations(shape: Shape) -> Any:
     return torch.polar(torch.ones_like(angles), angles)[:, None]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """Rows of tokens, one after another.
+
+    Attributes:
+        tokens: All of them, flat; at the end may stand some that belong to no row.
+        places: Where in its row each token stands.
+        blocks: Rows of like lengths that follow one another: how many, and how long.
+    """
+
+    tokens: Any
+    places: Any
+    blocks: tuple[tuple[int, int], ...]
+
+
+def pack(
+    groups: Sequence[Sequence[Sequence[int]]], *, by: int = 1, whole: int = 1
+) -> Batch:
+    """Return rows as a batch, those of a group made equally long.
+
+    Lengths are multiples of ``by`` and the batch is one of ``whole``: for every new
+    size of a product, the library that computes it writes a program first.
+    """
+    blocks = tuple((len(rows), _up(max(map(len, rows)), by)) for rows in groups)
+    size = _up(sum(rows * length for rows, length in blocks), whole)
+    tokens = torch.zeros(size, dtype=torch.long)
+    places = torch.zeros(size, dtype=torch.long)
+    at = 0
+    for rows, (_, length) in zip(groups, blocks, strict=True):
+        for row in rows:
+            tokens[at : at + len(row)] = torch.tensor(row)
+            places[at : at + length] = torch.arange(length)
+            at += length
+    return Batch(tokens=tokens, places=places, blocks=blocks)
+
+
 def hidden(
-    tensors: Tensors, tokens: Any, shape: Shape, turns: Any, wanted: Any = None
+    tensors: Tensors, batch: Batch, shape: Shape, turns: Any, wanted: Any = None
 ) -> Any:
     """Return the last layer's state at every token of a batch, or at those wanted.
 
-    ``wanted`` is a mask of the tokens; their states are then one after another.
+    ``wanted`` has the places of the tokens in the batch.
     """
-    state = functional.embedding(tokens, tensors["token_embd.weight"])
+    state = functional.embedding(batch.tokens, tensors["token_embd.weight"])
+    turned = turns[batch.places]
     for layer in range(shape.layers):
         block = {name: tensors[f"blk.{layer}.{name}.weight"] for name in _BLOCK}
-        state = state + _attention(block, state, shape, turns[: tokens.shape[1]])
+        state = state + _attention(block, state, shape, turned, batch.blocks)
         if wanted is not None and layer == shape.layers - 1:
             # Nothing mixes tokens from here on.
-            state = state[wanted]
-        normal = _norm(state, block["ffn_norm"], shape)
+            state = state.index_select(0, wanted)
         joined = torch.cat((block["ffn_gate"], block["ffn_up"]))
-        gate, raised = functional.linear(normal, joined).chunk(2, -1)
+        made = functional.linear(_norm(state, block["ffn_norm"], shape), joined)
+        gate, raised = made.chunk(2, -1)
         gated = functional.silu(gate) * raised
         state = state + functional.linear(gated, block["ffn_down"])
     return _norm(state, tensors["output_norm.weight"], shape)
@@ -103,31 +140,51 @@ def logits(tensors: Tensors, state: Any) -> Any:
     return functional.linear(state, tensors["token_embd.weight"])
 
 
-def _attention(block: Tensors, state: Any, shape: Shape, turns: Any) -> Any:
-    """Return what each token takes from those before it.
+def _attention(
+    block: Tensors, state: Any, shape: Shape, turns: Any, blocks: tuple[Any, ...]
+) -> Any:
+    """Return what each token takes from those before it in its row."""
+    groups, head = shape.key_heads, shape.head_width
+    joined = torch.cat([block[f"attn_{name}"] for name in "qkv"])
+    made = functional.linear(_norm(state, block["attn_norm"], shape), joined)
+    query, key, value = (
+        each.view(len(state), -1, head)
+        for each in made.split((shape.width, groups * head, groups * head), -1)
+    )
+    query, key, value = _turned(query, turns), _turned(key, turns), value.float()
+    sizes = [rows * length for rows, length in blocks]
+    sizes.append(len(state) - sum(sizes))
+    *parts, (rest, _, _) = zip(
+        *(each.split(sizes) for each in (query, key, value)), strict=True
+    )
+    with torch.autocast("cpu", enabled=False):
+        mixed = [
+            _mixed(*part, rows=rows, shape=shape)
+            for part, (rows, _) in zip(parts, blocks, strict=True)
+        ]
+    taken = torch.cat((*mixed, rest.flatten(1)))
+    return functional.linear(taken, block["attn_output"])
+
+
+def _mixed(query: Any, key: Any, value: Any, *, rows: int, shape: Shape) -> Any:
+    """Return the values of a block, mixed.
 
     Written out: for rows this short it takes half the time of PyTorch's own.
     """
-    batch, length, width = state.shape
     groups, head = shape.key_heads, shape.head_width
     shared = shape.heads // groups
-    normal = _norm(state, block["attn_norm"], shape)
-    joined = torch.cat([block[f"attn_{name}"] for name in "qkv"])
-    made = functional.linear(normal, joined)
-    query, key, value = (
-        each.view(batch, length, -1, head)
-        for each in made.split((width, groups * head, groups * head), -1)
-    )
-    query = _turned(query, turns).view(batch, length, groups, shared, head)
-    query = query.permute(0, 2, 3, 1, 4).reshape(batch * groups, -1, head)
-    key = _turned(key, turns).permute(0, 2, 3, 1).reshape(batch * groups, head, length)
-    value = value.transpose(1, 2).reshape(batch * groups, length, head)
-    scores = torch.bmm(query, key).float().view(batch * groups, shared, length, length)
-    later = torch.full((length, length), float("-inf")).triu(1)
-    shares = (scores * head**-0.5 + later).softmax(-1).to(value.dtype)
-    mixed = torch.bmm(shares.view(batch * groups, -1, length), value)
-    mixed = mixed.view(batch, groups, shared, length, head).permute(0, 3, 1, 2, 4)
-    return functional.linear(mixed.reshape(batch, length, width), block["attn_output"])
+    query = query.view(rows, -1, groups, shared, head)
+    length = query.shape[1]
+    query = query.permute(0, 2, 3, 1, 4).reshape(rows * groups, -1, head)
+    key = key.view(rows, length, groups, head).permute(0, 2, 3, 1)
+    key = key.reshape(rows * groups, head, length)
+    value = value.view(rows, length, groups, head).transpose(1, 2)
+    value = value.reshape(rows * groups, length, head)
+    later = torch.full((length, length), float("-inf")).triu(1).repeat(shared, 1)
+    shares = torch.baddbmm(later, query, key, alpha=head**-0.5).softmax(-1)
+    mixed = torch.bmm(shares, value)
+    mixed = mixed.view(rows, groups, shared, length, head).permute(0, 3, 1, 2, 4)
+    return mixed.reshape(rows * length, shape.width)
 
 
 def _norm(state: Any, weight: Any, shape: Shape) -> Any:
@@ -137,4 +194,9 @@ def _norm(state: Any, weight: Any, shape: Shape) -> Any:
 def _turned(heads: Any, turns: Any) -> Any:
     """Return queries or keys, each neighbouring pair turned by its position."""
     pairs = torch.view_as_complex(heads.float().unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * turns).flatten(-2).to(heads.dtype)
+    return torch.view_as_real(pairs * turns).flatten(-2)
+
+
+def _up(size: int, by: int) -> int:
+    """Return the multiple of ``by`` that is not below ``size``."""
+    return -(-size // by) * by

@@ -55,34 +55,23 @@ class Paraphraser:
 
     def ask(self, fact: Fact, draw: random.Random) -> str:
         """Return a question that ``fact`` answers."""
-        return self._varied(self._written(fact, draw), draw)
+        return self.varied(self._written(fact, draw), draw)
 
     def ask_else(self, draw: random.Random) -> str:
         """Return a question that no fact answers."""
         share = draw.random()
         if share < 0.55:
-            return self._varied(draw.choice(self._refused), draw)
+            return self.varied(draw.choice(self._refused), draw)
         if share < 0.85:
             frame = draw.choice(self._frames["O"])
             while "{}" in frame:
                 frame = frame.replace("{}", self._thing(draw), 1)
-            return self._varied(frame, draw)
+            return self.varied(frame, draw)
         words = [self._thing(draw) for _ in range(draw.randint(1, 4))]
         start = draw.choice(self._frames["O"]).partition("{}")[0]
         return _cased(f"{start}{' '.join(words)}{draw.choice('??. ')}".strip(), draw)
 
-    def _written(self, fact: Fact, draw: random.Random) -> str:
-        """Return a question as a person wrote it, or a term or deed in a frame."""
-        kinds = [("Q", 3.0 if fact.questions else 0.0)]
-        kinds += [("T", 1.5 if fact.terms else 0.0), ("D", 1.5 if fact.deeds else 0.0)]
-        names, weights = zip(*kinds, strict=True)
-        (kind,) = draw.choices(names, weights)
-        if kind == "Q":
-            return draw.choice(fact.questions)
-        said = draw.choice(fact.terms if kind == "T" else fact.deeds)
-        return draw.choice(self._frames[kind]).format(said)
-
-    def _varied(self, question: str, draw: random.Random) -> str:
+    def varied(self, question: str, draw: random.Random) -> str:
         """Return ``question`` in other words, as somebody in a hurry types it."""
         share = draw.random()
         if share < 0.75:
@@ -97,6 +86,17 @@ class Paraphraser:
         if draw.random() < 0.05:
             question = _misspelt(question, draw)
         return _cased(question, draw)
+
+    def _written(self, fact: Fact, draw: random.Random) -> str:
+        """Return a question as a person wrote it, or a term or deed in a frame."""
+        kinds = [("Q", 3.0 if fact.questions else 0.0)]
+        kinds += [("T", 1.5 if fact.terms else 0.0), ("D", 1.5 if fact.deeds else 0.0)]
+        names, weights = zip(*kinds, strict=True)
+        (kind,) = draw.choices(names, weights)
+        if kind == "Q":
+            return draw.choice(fact.questions)
+        said = draw.choice(fact.terms if kind == "T" else fact.deeds)
+        return draw.choice(self._frames[kind]).format(said)
 
     def _exchanged(
         self, words: Sequence[str], draw: random.Random, *, rate: float

@@ -2,6 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ class Slices(ABC):
         tensors: What is learnt, by the names of GGUF.
         step: The number of the next step.
         cpu_s: Time of the processor that was spent so far. Unit: seconds.
+        noted: What else later steps depend on, as numbers by their names.
     """
 
     steps: int
@@ -25,6 +27,7 @@ class Slices(ABC):
         self.tensors = tensors
         self._optimizer = optimizer
         self.step, self.cpu_s = 0, 0.0
+        self.noted: dict[str, list[int]] = {}
         if file.exists():
             self._go_on()
 
@@ -33,8 +36,17 @@ class Slices(ABC):
         """Whether the last step is over."""
         return self.step >= self.steps
 
-    def run(self, *, minutes: float, until: int | None = None) -> float:
-        """Learn to the end, for so long, or up to a step; return the last loss."""
+    def run(
+        self,
+        *,
+        minutes: float,
+        until: int | None = None,
+        after: Callable[[float], None] = lambda _loss: None,
+    ) -> float:
+        """Learn to the end, for so long, or up to a step; return the last loss.
+
+        ``after`` is called with the loss of each step when it is over.
+        """
         begun, spent = time.monotonic(), time.process_time()
         loss = 0.0
         while not self.done and time.monotonic() - begun < 60 * minutes:
@@ -45,6 +57,7 @@ class Slices(ABC):
             self._optimizer.step()
             self._optimizer.zero_grad()
             self.step += 1
+            after(loss)
         self.cpu_s += time.process_time() - spent
         self._save()
         return loss
@@ -57,6 +70,7 @@ class Slices(ABC):
         state = {
             "step": self.step,
             "cpu_s": self.cpu_s,
+            "noted": self.noted,
             "tensors": {name: each.detach() for name, each in self.tensors.items()},
             "optimizer": self._optimizer.state_dict(),
         }
@@ -67,6 +81,7 @@ class Slices(ABC):
     def _go_on(self) -> None:
         state = torch.load(self._file, weights_only=True)
         self.step, self.cpu_s = state["step"], state["cpu_s"]
+        self.noted = state["noted"]
         with torch.no_grad():
             for name, each in state["tensors"].items():
                 self.tensors[name].copy_(each)

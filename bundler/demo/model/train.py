@@ -1,8 +1,8 @@
 """Trains the model, on one thread.
 
-The rows of a step depend on its number alone, so a run that was stopped ends with the
-same weights, bit for bit, as one that was not: on one machine, with one release of
-PyTorch.
+The rows of a step depend on its number and on what the last review noted, which is
+kept, so a run that was stopped ends with the same weights, bit for bit, as one that
+was not: on one machine, with one release of PyTorch.
 """
 
 from dataclasses import dataclass, field, replace
@@ -15,13 +15,18 @@ from torch.nn import functional
 
 from bundler.demo.model.chat import Encoder
 from bundler.demo.model.facts import Fact
-from bundler.demo.model.lessons import Course, Lessons, Row
+from bundler.demo.model.lessons import Course, Lessons
 from bundler.demo.model.network import Shape, fresh, hidden, logits, rotations
+from bundler.demo.model.review import Review
+from bundler.demo.model.sheet import Sheet, sheet
 from bundler.demo.model.slices import Slices
 from bundler.demo.model.vocabulary import train_tokenizer
 
 TOKENIZER, STATE = "tokenizer.json", "state.pt"
 """What lies in the working folder."""
+
+DOUBTFUL = "doubtful"
+"""The name under which numbers of written questions are noted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +68,7 @@ class Training(Slices):
         self.shape = plan.shape(encoder.tokens)
         self._words = tokenizer.get_vocab_size()
         self._lessons = Lessons(facts, encoder=encoder, course=plan.course)
+        self._review = Review(self._lessons.written, encoder)
         self._turns = rotations(self.shape)
         start = fresh(self.shape, seed=plan.course.seed)
         tensors = {name: each.requires_grad_() for name, each in start.items()}
@@ -77,30 +83,28 @@ class Training(Slices):
         return tensors, replace(self.shape, vocabulary=self._words)
 
     def _learn(self) -> float:
-        part, over = self._plan.course.place(self.step)
-        rate = part.rate * min(1, (self.step + 1) / self._plan.warm_up) * (1 - over)
+        course = self._plan.course
+        if course.reviewed(self.step):
+            self.noted[DOUBTFUL] = self._review.doubtful(self._guessed)
+        rate = course.rate * (1 - course.over(self.step))
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        batches = [_batch(rows) for rows in self._lessons.groups(self.step)]
-        whole = sum(float(weights.sum()) for _, weights in batches)
-        total = 0.0
-        for tokens, weights in batches:
-            loss = self._loss(tokens, weights) / whole
-            loss.backward()
-            total += loss.item()
-        return total
+            group["lr"] = rate * min(1, (self.step + 1) / self._plan.warm_up)
+        doubtful = self.noted.get(DOUBTFUL, [])
+        lesson = sheet(self._lessons.groups(self.step, doubtful))
+        each = functional.cross_entropy(
+            self._guessed(lesson), lesson.following, reduction="none"
+        )
+        loss = (each * lesson.weights).sum() / lesson.weights.sum()
+        loss.backward()
+        return float(loss.item())
 
-    def _loss(self, tokens: Any, weights: Any) -> Any:
-        wanted = weights > 0
+    def _guessed(self, lesson: Sheet) -> Any:
+        """Return how likely every token follows, where one is to be learnt."""
         with torch.autocast("cpu", dtype=torch.bfloat16):
             state = hidden(
-                self.tensors, tokens[:, :-1], self.shape, self._turns, wanted
+                self.tensors, lesson.batch, self.shape, self._turns, lesson.wanted
             )
-            guessed = logits(self.tensors, state)
-        each = functional.cross_entropy(
-            guessed.float(), tokens[:, 1:][wanted], reduction="none"
-        )
-        return (each * weights[wanted]).sum()
+            return logits(self.tensors, state).float()
 
 
 def _optimizer(tensors: dict[str, Any], plan: Plan) -> Any:
@@ -113,17 +117,5 @@ def _optimizer(tensors: dict[str, Any], plan: Plan) -> Any:
             {"params": flat, "weight_decay": 0.0},
         ],
         betas=(0.9, 0.95),
-        foreach=True,
+        fused=True,
     )
-
-
-def _batch(rows: list[Row]) -> tuple[Any, Any]:
-    """Return the tokens of rows, and how much each next token counts."""
-    longest = max(len(row.tokens) for row in rows)
-    tokens = torch.zeros(len(rows), longest, dtype=torch.long)
-    weights = torch.zeros(len(rows), longest)
-    for at, row in enumerate(rows):
-        tokens[at, : len(row.tokens)] = torch.tensor(row.tokens)
-        weights[at, row.asked : len(row.tokens)] = 1.0
-        weights[at, row.asked] = row.first
-    return tokens, weights[:, 1:]

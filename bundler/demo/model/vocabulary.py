@@ -34,7 +34,7 @@ def train_tokenizer(facts: tuple[Fact, ...], *, size: int, seed: int) -> Any:
 
 def _corpus(facts: tuple[Fact, ...], draw: random.Random) -> Iterator[str]:
     paraphraser = Paraphraser()
-    yield from ("system\nuser\nassistant\n", *SYSTEM_PROMPTS) * DRAWN
+    yield from SYSTEM_PROMPTS * DRAWN
     for fact in facts:
         yield from (fact.answer,) * DRAWN
         yield from (paraphraser.ask(fact, draw) for _ in range(DRAWN))

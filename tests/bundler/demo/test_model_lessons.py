@@ -2,17 +2,16 @@
 
 import random
 import re
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from bundler.demo.model.chat import ELSEWHERE, SPECIAL, TEMPLATE, Encoder, Turn
-from bundler.demo.model.facts import read_facts
-from bundler.demo.model.lessons import Course, Lessons, Round
+from bundler.demo.model.chat import ELSEWHERE, END, ROLES, TEMPLATE, Encoder, Turn
+from bundler.demo.model.facts import REFUSAL, read_facts, read_lines
+from bundler.demo.model.lessons import MANY, Course, Lessons
 from bundler.demo.model.paraphrase import Paraphraser
+from bundler.demo.model.rows import Row
 
 FACTS = read_facts()
 KEYS = [fact.key for fact in FACTS]
@@ -41,15 +40,13 @@ class Letters:
         return tokens
 
 
-def lessons(
-    *, named: float = 0, single: float = 1, every: int = 1, **changes: Any
-) -> Lessons:
-    first = Round(
-        steps=10, rate=1, elsewhere=0.3, named=named, single=single, every=every
-    )
-    rounds = (first, replace(first, steps=5))
-    course = Course(rounds=rounds, **changes)
+def lessons(*, named: float = 0, single: float = 1, **changes: Any) -> Lessons:
+    course = Course(steps=10, named=named, single=single, **changes)
     return Lessons(FACTS, encoder=Encoder(Letters(), KEYS), course=course)
+
+
+def rows_of(drawn: Lessons, step: int, doubtful: tuple[int, ...] = ()) -> list[Row]:
+    return [row for group in drawn.groups(step, doubtful) for row in group]
 
 
 def test_the_same_draw_asks_the_same_question_and_another_asks_another() -> None:
@@ -92,7 +89,7 @@ def test_an_answer_ends_its_turn_and_is_named_only_if_asked() -> None:
     tokenizer = Letters()
     encoder = Encoder(tokenizer, KEYS)
     turn = Turn("?", KEYS[0], "Yes.")
-    said = [*tokenizer.seen("Yes."), tokenizer.token_to_id(SPECIAL[2])]
+    said = [*tokenizer.seen("Yes."), tokenizer.token_to_id(END)]
     first = tokenizer.get_vocab_size()
     assert encoder.answer(turn) == said
     assert encoder.answer(turn, named=True) == [first + 1, *said]
@@ -100,13 +97,24 @@ def test_an_answer_ends_its_turn_and_is_named_only_if_asked() -> None:
     assert encoder.tokens == first + 1 + len(KEYS)
 
 
+def test_a_conversation_tells_where_its_answers_stand() -> None:
+    encoder = Encoder(Letters(), KEYS)
+    turns = [Turn("What?", KEYS[0], "That."), Turn("So?", KEYS[1], "This.")]
+    tokens, answers = encoder.conversation(turns, system="Be kind.")
+    said = [tokens[answer.start : answer.stop] for answer in answers]
+    assert said == [encoder.answer(turn) for turn in turns]
+    before = encoder.prompt("So?", before=turns[:1], system="Be kind.")
+    assert tokens[: answers[-1].start] == before
+    assert tokens[answers[-1].stop :] == []
+
+
 def test_facts_are_named_early_and_not_later() -> None:
     def named(step: int) -> set[bool]:
-        rows = [row for group in lessons(named=0.5).groups(step) for row in group]
-        return {row.tokens[row.asked] >= 2**20 for row in rows}
+        rows = rows_of(lessons(named=0.5), step)
+        return {row.tokens[row.answers[0].start] >= 2**20 for row in rows}
 
-    assert [named(step) for step in (4, 10)] == [{True}] * 2
-    assert [named(step) for step in (5, 9, 14)] == [{False}] * 3
+    assert named(4) == {True}
+    assert [named(step) for step in (5, 9)] == [{False}] * 2
 
 
 def test_a_step_has_the_same_rows_whenever_it_is_drawn() -> None:
@@ -115,28 +123,58 @@ def test_a_step_has_the_same_rows_whenever_it_is_drawn() -> None:
     assert lessons(seed=1).groups(3) != lessons().groups(3)
 
 
-def test_rows_of_a_group_are_of_about_the_same_length() -> None:
-    groups = lessons(rows=60, groups=6).groups(0)
+def test_a_row_is_not_much_longer_than_the_first_of_its_group() -> None:
+    groups = lessons(questions=60).groups(0)
     lengths = [[len(row.tokens) for row in group] for group in groups]
     assert sum(map(len, lengths)) == 60
+    assert all(max(each) <= 1.2 * min(each) + 1 for each in lengths)
     for shorter, longer in pairwise(lengths):
-        assert max(shorter) <= min(longer)
+        assert max(shorter) < min(longer)
 
 
-def test_earlier_turns_and_system_prompts_come_late() -> None:
+def test_conversations_come_late_and_have_their_share() -> None:
     tokenizer = Letters()
-    turn_begin = tokenizer.token_to_id(SPECIAL[1])
+    encoder = Encoder(tokenizer, KEYS)
+    course = Course(steps=10, named=0, single=0.5, questions=60, talking=0.5)
+    drawn = Lessons(FACTS, encoder=encoder, course=course)
+    user, system = (tokenizer.token_to_id(ROLES[role]) for role in ("user", "system"))
 
-    def most_turns(step: int) -> int:
-        groups = lessons(single=0.5, every=2).groups(step)
-        rows = [row for group in groups for row in group]
-        return max(row.tokens.count(turn_begin) for row in rows)
+    def turns(row: Row) -> int:
+        assert len(row.answers) == row.tokens.count(user)
+        return len(row.answers)
 
-    assert [most_turns(step) for step in (2, 3, 4)] == [2] * 3
-    assert [most_turns(step) > 4 for step in (5, 6, 7, 8)] == [False, True, False, True]
+    early, late = rows_of(drawn, 4), rows_of(drawn, 5)
+    assert [row for row in early if turns(row) > 1 or system in row.tokens] == []
+    talks = [row for row in late if turns(row) > 1 or system in row.tokens]
+    assert 30 <= sum(map(turns, talks)) < 34
+    assert {turns(row) for row in talks} <= {1, 2, 3, 4}
+    assert 60 <= sum(map(turns, late)) < 64
 
 
-def test_a_course_has_no_step_after_its_last() -> None:
-    assert Course().place(Course().steps - 1)[1] < 1
-    with pytest.raises(ValueError, match="ends 0 steps earlier"):
-        Course().place(Course().steps)
+def test_what_is_in_doubt_is_asked_more_often_while_it_is_much() -> None:
+    drawn = lessons(doubtful=0.5, questions=60)
+    encoder = Encoder(Letters(), KEYS)
+    question = encoder.prompt(drawn.written[7].question)
+
+    def asked(doubtful: tuple[int, ...]) -> int:
+        rows = [row for step in range(10) for row in rows_of(drawn, step, doubtful)]
+        return sum(row.tokens[: row.answers[0].start] == question for row in rows)
+
+    assert asked(()) < 5
+    assert 100 < asked((7,) * MANY) < 200
+    assert asked((7,) * (2 * MANY)) == asked((7,) * MANY)
+    assert 10 < asked((7,) * (MANY // 5)) < 60
+
+
+def test_every_written_question_is_known_with_its_answer() -> None:
+    turns = lessons().written
+    assert len(turns) == sum(len(fact.asked()) for fact in FACTS) + len(
+        read_lines("refused.txt")
+    )
+    assert turns[0] == Turn(FACTS[0].questions[0], KEYS[0], FACTS[0].answer)
+    assert turns[-1].answer == REFUSAL
+
+
+def test_reviews_come_when_their_shares_are_over() -> None:
+    course = Course(steps=100, reviews=(0.3, 0.8, 0.99))
+    assert [step for step in range(100) if course.reviewed(step)] == [30, 80, 99]

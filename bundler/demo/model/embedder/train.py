@@ -23,6 +23,12 @@ SHARPNESS = 20.0
 DRAWN = 40
 """Paraphrases of each fact that words are counted in."""
 
+ROWS = 32
+"""Texts of like lengths that are read at once."""
+
+TILE = 8
+"""Rows are filled up to a multiple of it: each new size of a product costs time."""
+
 STATE = "embedder.pt"
 
 
@@ -63,9 +69,10 @@ class EmbedderTraining(Slices):
         rate = RATE * min(1, (self.step + 1) / WARM_UP) * (1 - self.step / STEPS)
         self._optimizer.param_groups[0]["lr"] = rate
         facts = draw.sample(self._facts, min(PAIRS, len(self._facts)))
-        asked = self.vectors([self._paraphraser.ask(fact, draw) for fact in facts])
-        answers = self.vectors([fact.answer for fact in facts])
-        near = SHARPNESS * asked @ answers.T
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            asked = self.vectors([self._paraphraser.ask(fact, draw) for fact in facts])
+            answers = self.vectors([fact.answer for fact in facts])
+        near = SHARPNESS * asked.float() @ answers.float().T
         own = torch.arange(len(facts))
         loss = functional.cross_entropy(near, own) + functional.cross_entropy(
             near.T, own
@@ -76,7 +83,16 @@ class EmbedderTraining(Slices):
     def vectors(self, texts: list[str]) -> Any:
         """Return a vector for each text."""
         rows = [self._pieces.tokens(text)[: self.shape.context] for text in texts]
-        tokens = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
+        order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
+        parts = [order[at : at + ROWS] for at in range(0, len(order), ROWS)]
+        made = [self._alike([rows[number] for number in part]) for part in parts]
+        back = sorted(range(len(order)), key=order.__getitem__)
+        return torch.cat(made)[back]
+
+    def _alike(self, rows: list[list[int]]) -> Any:
+        """Return a vector for each of some rows of like lengths."""
+        longest = -(-max(map(len, rows)) // TILE) * TILE
+        tokens = torch.zeros(len(rows), longest, dtype=torch.long)
         for at, row in enumerate(rows):
             tokens[at, : len(row)] = torch.tensor(row)
         return vectors(self.tensors, tokens, self.shape)
