@@ -13,15 +13,19 @@ from appliance.engine.planning.planner import Planner
 from appliance.engine.port import Engine, Message, Piece, Sampling, Ticket
 from appliance.engine.supervisor import EngineSupervisor
 from appliance.settings import EngineSettings
+from bundler.demo.model.chat import TEMPLATE
 
 DEMO_MODEL = (
     Path(__file__).resolve().parents[2] / "bundler/demo/sallyport-demo.q8_0.gguf"
 )
 QUESTION = "What is a bundle?"
+LONGER_QUESTION = "A newcomer asks me about bundles, what should I tell him?"
 ANSWER = (
     "A bundle is one signed release: metadata, targets and chunks. "
     "It belongs to a channel and has a version that only goes up."
 )
+"""What both questions are answered with."""
+
 GREEDY = Sampling(temperature=0)
 RAMBLING = Sampling(temperature=2.0, seed=11, max_tokens=480)
 """Draws nearly at random, so the end token comes late: an answer to interrupt."""
@@ -88,13 +92,12 @@ def thaw(engine: EngineSupervisor) -> None:
 def retemplated(folder: Path, template: str) -> Path:
     """A copy of the demo model with another chat template, of no greater length."""
     data = DEMO_MODEL.read_bytes()
-    begin = data.index(b"{%- if tools %}<|system|>")
-    last = b"<|assistant|>{% endif %}"
-    end = data.index(last, begin) + len(last)
-    new = template.encode().ljust(end - begin)
-    assert len(new) == end - begin
+    old = TEMPLATE.encode()
+    new = template.encode().ljust(len(old))
+    assert data.count(old) == 1
+    assert len(new) == len(old)
     path = folder / "retemplated.gguf"
-    path.write_bytes(data[:begin] + new + data[end:])
+    path.write_bytes(data.replace(old, new))
     return path
 
 

@@ -9,13 +9,11 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.demo_engine import LONGER_QUESTION
 from tests.support.real_host import RealHost
 from tests.system.test_api import engine_pids, messages
 
 ASKED = "demo"
-
-
-QUESTION = "A newcomer asks me about bundles, what should I tell him?"
 
 
 def scrape(host: RealHost) -> dict[tuple[str, str], float]:
@@ -45,7 +43,10 @@ def test_what_was_asked_is_what_is_counted(host: RealHost) -> None:
     with host.client() as client:
         used = [
             client.chat.completions.create(
-                model=ASKED, messages=messages(QUESTION), temperature=0, max_tokens=12
+                model=ASKED,
+                messages=messages(LONGER_QUESTION),
+                temperature=0,
+                max_tokens=12,
             ).usage
             for _ in range(2)
         ]

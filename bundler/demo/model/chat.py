@@ -13,8 +13,8 @@ ROLES = {role: f"<|{role}|>" for role in ("system", "user", "assistant")}
 SPECIAL = (END_OF_TEXT, END, *ROLES.values())
 """Control tokens, with the ids from 0.
 
-A turn is its role's token, the text and the end: rows are short, and two of their
-tokens in ten would be words of control if roles were spelt out.
+A turn is its role's token, the text and the end: rows are short, and a quarter of
+their tokens would be words of control if roles were spelt out.
 """
 
 ELSEWHERE = "elsewhere"

@@ -115,32 +115,32 @@ class Lessons:
         rows: list[Row] = []
         asked = 0
         while asked < course.questions:
-            talk = asked < talking
-            count = draw.choice(TURNS) if talk else 1
-            turns = [self._turn(draw, over, doubtful) for _ in range(count)]
-            rows.append(
-                self._talk(turns, draw) if talk else self._row(turns, over, draw)
-            )
-            asked += count
+            if asked < talking:
+                count = draw.choice(TURNS)
+                turns = [self._turn(draw, over, doubtful) for _ in range(count)]
+                rows.append(self._talk(turns, draw))
+                asked += count
+            else:
+                turn = self._turn(draw, over, doubtful)
+                rows.append(self._row(turn, over, draw))
+                asked += 1
         return in_groups(rows)
 
-    def _row(self, turns: list[Turn], over: float, draw: random.Random) -> Row:
+    def _row(self, turn: Turn, over: float, draw: random.Random) -> Row:
         """Return a question and its answer, or the answer's beginning."""
         named = over < self._course.named
-        tokens, answers = self._encoder.conversation(turns, named=named)
+        tokens, (answer,) = self._encoder.conversation([turn], named=named)
         cut = NAMED if named else SINGLE
         if draw.random() >= cut.whole:
-            (answer,) = answers
             answer = answer[: draw.choice(cut.after)]
-            tokens, answers = tokens[: answer.stop], [answer]
-        return Row(tokens, answers, NAME_WEIGHT if named else 1.0)
+        return Row(tokens[: answer.stop], [answer], NAME_WEIGHT if named else 1.0)
 
     def _talk(self, turns: list[Turn], draw: random.Random) -> Row:
         """Return a conversation, all of whose answers are learnt."""
         system = ""
         if len(turns) == 1 or draw.random() < SYSTEM:
             system = draw.choice(SYSTEM_PROMPTS)
-        return Row(*self._encoder.conversation(turns, system=system), 1.0)
+        return Row(*self._encoder.conversation(turns, system=system))
 
     def _turn(self, draw: random.Random, over: float, doubtful: Sequence[int]) -> Turn:
         """Return a question and its answer."""

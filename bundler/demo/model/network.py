@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from bundler.demo.model.rows import up_to
+
 Tensors = Mapping[str, Any]
 
 _BLOCK = (
@@ -99,8 +101,8 @@ def pack(
     Lengths are multiples of ``by`` and the batch is one of ``whole``: for every new
     size of a product, the library that computes it writes a program first.
     """
-    blocks = tuple((len(rows), _up(max(map(len, rows)), by)) for rows in groups)
-    size = _up(sum(rows * length for rows, length in blocks), whole)
+    blocks = tuple((len(rows), up_to(max(map(len, rows)), by)) for rows in groups)
+    size = up_to(sum(rows * length for rows, length in blocks), whole)
     tokens = torch.zeros(size, dtype=torch.long)
     places = torch.zeros(size, dtype=torch.long)
     at = 0
@@ -195,8 +197,3 @@ def _turned(heads: Any, turns: Any) -> Any:
     """Return queries or keys, each neighbouring pair turned by its position."""
     pairs = torch.view_as_complex(heads.float().unflatten(-1, (-1, 2)))
     return torch.view_as_real(pairs * turns).flatten(-2)
-
-
-def _up(size: int, by: int) -> int:
-    """Return the multiple of ``by`` that is not below ``size``."""
-    return -(-size // by) * by

@@ -5,13 +5,13 @@ learnt by heart long before.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Any
 
 import torch
 
 from bundler.demo.model.chat import Encoder, Turn
-from bundler.demo.model.rows import Row, in_groups
+from bundler.demo.model.rows import Row, by_length, in_groups
 from bundler.demo.model.sheet import Sheet, sheet
 
 SURE = 2.0
@@ -31,10 +31,9 @@ class Review:
             tokens, (answer,) = encoder.conversation([turn])
             answer = answer[: own[tuple(tokens[answer.start : answer.stop])]]
             rows.append(Row(tokens[: answer.stop], [answer]))
-        order = sorted(range(len(rows)), key=lambda number: len(rows[number].tokens))
-        parts = [order[at : at + ROWS] for at in range(0, len(order), ROWS)]
         self._parts = [
-            (part, sheet(in_groups(rows[n] for n in part))) for part in parts
+            (part, sheet(in_groups(rows[n] for n in part)))
+            for part in by_length([row.tokens for row in rows], ROWS)
         ]
 
     def doubtful(self, guess: Callable[[Sheet], Any]) -> list[int]:
@@ -55,14 +54,8 @@ def own_beginnings(answers: Iterable[Sequence[int]]) -> dict[tuple[int, ...], in
     ordered = sorted({tuple(answer) for answer in answers})
     own = dict.fromkeys(ordered, 1)
     for one, other in pairwise(ordered):
-        same = next(
-            (
-                n
-                for n, pair in enumerate(zip(one, other, strict=False))
-                if len({*pair}) > 1
-            ),
-            min(len(one), len(other)),
-        )
+        pairs = zip(one, other, strict=False)
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         for each in (one, other):
             own[each] = max(own[each], same + 1)
     return own

@@ -1,6 +1,6 @@
 """What is learnt from: rows of tokens, in groups of about the same length."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence, Sized
 from typing import NamedTuple
 
 
@@ -22,3 +22,14 @@ def in_groups(rows: Iterable[Row]) -> list[list[Row]]:
             most = len(row.tokens) * 6 // 5 + 1
         groups[-1].append(row)
     return groups
+
+
+def by_length(rows: Sequence[Sized], at_once: int) -> list[list[int]]:
+    """Return the numbers of rows, ``at_once`` of like lengths together."""
+    order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
+    return [order[at : at + at_once] for at in range(0, len(order), at_once)]
+
+
+def up_to(size: int, tile: int) -> int:
+    """Return the least multiple of ``tile`` that is not below ``size``."""
+    return -(-size // tile) * tile

@@ -10,6 +10,7 @@ from appliance.engine.supervisor import EngineSupervisor
 from tests.support.demo_engine import (
     ANSWER,
     GREEDY,
+    LONGER_QUESTION,
     QUESTION,
     asks,
     finish,
@@ -19,9 +20,6 @@ from tests.support.demo_engine import (
 from tests.support.gguf_writer import family, write_model
 
 pytestmark = pytest.mark.system
-
-LONGER = "A newcomer asks me about bundles, what should I tell him?"
-"""It has the same answer as ``QUESTION``."""
 
 LONG = "You answer in one sentence and never guess. " * 12
 SHORT = Sampling(temperature=0, max_tokens=12)
@@ -49,8 +47,8 @@ def system(text: str) -> Message:
 
 def test_an_answer_from_shared_cells_is_word_for_word_the_same() -> None:
     async def run(engine: EngineSupervisor) -> None:
-        first = await chat(engine, "1", *asks(LONGER), sampling=GREEDY)
-        again = await chat(engine, "2", *asks(LONGER), sampling=GREEDY)
+        first = await chat(engine, "1", *asks(LONGER_QUESTION), sampling=GREEDY)
+        again = await chat(engine, "2", *asks(LONGER_QUESTION), sampling=GREEDY)
         assert first == (ANSWER, 0)
         assert again == (ANSWER, 18)
 

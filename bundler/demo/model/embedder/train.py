@@ -1,6 +1,7 @@
 """Trains the encoder: a question is to be nearer to its answer than to any other."""
 
 import random
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from bundler.demo.model.embedder.network import Shape, fresh, vectors
 from bundler.demo.model.embedder.pieces import Pieces, train_pieces
 from bundler.demo.model.facts import Fact
 from bundler.demo.model.paraphrase import Paraphraser
+from bundler.demo.model.rows import by_length, up_to
 from bundler.demo.model.slices import Slices
 
 STEPS = 700
@@ -83,15 +85,14 @@ class EmbedderTraining(Slices):
     def vectors(self, texts: list[str]) -> Any:
         """Return a vector for each text."""
         rows = [self._pieces.tokens(text)[: self.shape.context] for text in texts]
-        order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
-        parts = [order[at : at + ROWS] for at in range(0, len(order), ROWS)]
+        parts = by_length(rows, ROWS)
         made = [self._alike([rows[number] for number in part]) for part in parts]
-        back = sorted(range(len(order)), key=order.__getitem__)
-        return torch.cat(made)[back]
+        order = torch.tensor([*chain.from_iterable(parts)])
+        return torch.cat(made)[order.argsort()]
 
     def _alike(self, rows: list[list[int]]) -> Any:
         """Return a vector for each of some rows of like lengths."""
-        longest = -(-max(map(len, rows)) // TILE) * TILE
+        longest = up_to(max(map(len, rows)), TILE)
         tokens = torch.zeros(len(rows), longest, dtype=torch.long)
         for at, row in enumerate(rows):
             tokens[at, : len(row)] = torch.tensor(row)
